@@ -101,8 +101,8 @@ export interface ClusterApp<Server extends net.Server = net.Server> extends Mess
   waitUntil(promise: PromiseLike<unknown>): void;
   /**
    * Changes options of the running cluster: those of `resources` and `autoScaling`, `loadBalancing.admission`,
-   * `processManagement.memoryThreshold` and `.cpuThreshold`, `security.limits.processes`. They apply at once; V8's options
-   * to workers that are started from then on.
+   * `processManagement.memoryThreshold` and `.cpuThreshold`, `security.limits.processes`, `cache.maxSize`. They apply at
+   * once, `cache.maxSize` when the values are in other memory; V8's options to workers that are started from then on.
    * Rejects with `CONFIGURATION_INVALID`, or with `RESTART_REQUIRED` for an option that cannot change; nothing has
    * changed then.
    */

@@ -4,7 +4,10 @@ import type { EventEmitter } from 'node:events';
 import type { Duration, Size } from './units';
 
 export interface CacheConfig {
-  /** Memory of all entries together, 1 MB to 3 GB; a value is at most an eighth of it. @default '64MB' */
+  /**
+   * Memory of all entries together, 1 MB to 3 GB; a value is at most an eighth of it. `updateConfig` changes it while the
+   * cluster runs. @default '64MB'
+   */
   maxSize?: Size;
   /** Default: any number. */
   maxEntries?: number;
@@ -24,7 +27,8 @@ export interface CacheConfig {
   serialization?: 'json' | 'advanced';
   /**
    * A file that keeps the values over a restart of the primary: written when the cluster has stopped, read at the first use,
-   * for its owner alone. A file that is not whole is not read, and the log says so.
+   * for its owner alone. A file that is not whole is not read, and the log says so. Values that are too large for a smaller
+   * cache are not read.
    */
   persist?: string;
   /**

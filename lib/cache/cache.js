@@ -208,7 +208,7 @@ class Cache extends EventEmitter {
   /** @param {string} key @returns {any} undefined: it is not there, or too old */
   get(key) {
     // What was read before is the common case.
-    const known = this.#near?.newer.get(key);
+    let known = this.#near?.newer.get(key);
     if (known !== undefined && known.expires === 0 && known.kind <= MAX_PLAIN) {
       const { memory, ownCount } = /** @type {Connection} */ (this.#connection);
       if (ownCount === 0 && memory.words[known.cell] === known.version) {
@@ -228,7 +228,9 @@ class Cache extends EventEmitter {
         this.#looked(key, true);
         return value;
       }
-      // A counter that the writer is replacing.
+      // A counter that the writer is replacing, or that is in another memory now.
+      known = undefined;
+      this.#connect().catchUp();
     }
     this.#looked(key, false);
     return undefined;
@@ -276,10 +278,25 @@ class Cache extends EventEmitter {
   async *keys() {
     const connection = this.#connect();
     await connection.sync();
-    const { memory } = connection;
-    for (let from = 0; from < memory.buckets && !connection.isClosed; from += BUCKETS_A_TURN) {
-      if (from > 0) await setImmediate();
-      yield* memory.keys(this.#prefix, turnTime(), from, Math.min(from + BUCKETS_A_TURN, memory.buckets));
+    let { memory } = connection;
+    /** @type {import('./memory').Listed[]} */
+    const listed = [];
+    let from = 0;
+    while (!connection.isClosed) {
+      const to = Math.min(from + BUCKETS_A_TURN, memory.buckets);
+      const keys = memory.keys(this.#prefix, turnTime(), from, to, listed);
+      // It may have been emptied meanwhile: the rest is in the next one.
+      const isWhole = memory === connection.memory && !memory.isRetired();
+      if (isWhole) {
+        yield* keys;
+        if (to === memory.buckets) return;
+        from = to;
+      }
+      if (!connection.catchUp()) await setImmediate();
+      if (memory === connection.memory) continue;
+      listed.push({ mask: memory.mask, to: from });
+      memory = connection.memory;
+      from = 0;
     }
   }
 
@@ -442,6 +459,12 @@ class Cache extends EventEmitter {
    * @returns {any} undefined: there is none
    */
   #find(key, newer) {
+    const found = this.#look(key, newer);
+    return found === undefined && this.#connect().catchUp() ? this.#look(key, undefined) : found;
+  }
+
+  /** As `#find`, in the memory that this process knows. @param {string} key @param {Found | undefined} newer @returns {any} */
+  #look(key, newer) {
     const connection = this.#connect();
     this.#isNear = true;
     if (connection.ownCount !== 0) {

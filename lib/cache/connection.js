@@ -64,6 +64,8 @@ class Connection {
   /** Writes that were not sent have negative numbers. */
   #lastRefused = 0;
   #native;
+  /** The number of this process. */
+  #client;
 
   /**
    * @param {(into: object, deliver: (...numbers: number[]) => void) => any} open puts the memory and the functions of
@@ -75,6 +77,7 @@ class Connection {
     const native = {};
     const { client } = unwrap(open(native, (...values) => this.#deliver(values)));
     this.#native = native;
+    this.#client = client;
     this.report = report;
     this.memory = new Memory(native, client);
     this.nearMaps = new NearMaps();
@@ -295,10 +298,14 @@ class Connection {
     return number;
   }
 
-  /** @param {any[]} numbers three for each answer, or a notice */
+  /** @param {any[]} numbers three for each answer, or a notice, or that there is another memory */
   #deliver(numbers) {
     if (numbers[0] === notices.NOTICE) {
       this.report.noticed(numbers[1], numbers[2], numbers[3]);
+      return;
+    }
+    if (numbers[0] === notices.REMAPPED) {
+      this.#remap();
       return;
     }
     if (numbers[0] === 0 && numbers[1] === statuses.CLOSED) {
@@ -310,6 +317,19 @@ class Connection {
       if (FAILURES[status] !== undefined) this.#fail(request, failed(FAILURES[status]));
       else this.#settled(request)?.resolve({ status, number });
     }
+  }
+
+  /** There is another memory. */
+  #remap() {
+    this.memory = new Memory(this.#native, this.#client);
+    this.nearMaps.forget();
+  }
+
+  /** Whether there is another memory, in which what was not found may be. What was found before is not valid then. */
+  catchUp() {
+    if (this.isClosed || !this.memory.isRetired() || this.#native.catchUp() !== 1) return false;
+    this.#remap();
+    return true;
   }
 
   /** @param {number} request @param {Error} error */

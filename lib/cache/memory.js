@@ -10,7 +10,7 @@ const runtime = require('../runtime');
 const { layout, kind: kinds } = constants?.cache ?? { layout: {}, kind: {} };
 
 /** Numbers of 32 bits. */
-const [MASK, SEED, ARENA, END, APPLIED, BUCKETS] = [layout.MASK, layout.SEED, layout.ARENA, layout.END, layout.APPLIED / 4, layout.BUCKETS / 4];
+const [MASK, SEED, ARENA, END, RETIRED, APPLIED, BUCKETS] = [layout.MASK, layout.SEED, layout.ARENA, layout.END, layout.RETIRED, layout.APPLIED / 4, layout.BUCKETS / 4];
 const [NEXT, HASH, SHAPE, VALUE_BYTES, MORE, GRACE, EARLY] = [layout.NEXT, layout.HASH, layout.SHAPE, layout.VALUE_BYTES, layout.MORE, layout.GRACE, layout.EARLY].map((at) => at / 4);
 const EXPIRES = layout.EXPIRES / 8;
 /** Bytes. */
@@ -65,6 +65,12 @@ function hashEnd(state) {
   const mixed = Math.imul(state, 0x2c1b3c6d);
   return mixed ^ (mixed >>> 13);
 }
+
+/**
+ * @typedef {object} Listed the keys of the first buckets of an earlier memory
+ * @property {number} mask of its buckets
+ * @property {number} to the first bucket that was not listed
+ */
 
 class Memory {
   /** @param {{ cache: ArrayBuffer, hints: ArrayBuffer }} mapped @param {number} client this process's number */
@@ -131,6 +137,11 @@ class Memory {
     return false;
   }
 
+  /** Whether there is another memory: what was not found before this call may be there. */
+  isRetired() {
+    return runtime.closingLoad(this.words, RETIRED) !== 0;
+  }
+
   /** Buckets of entries. */
   get buckets() {
     return this.mask + 1;
@@ -144,8 +155,9 @@ class Memory {
    * @param {number} now
    * @param {number} from the first bucket
    * @param {number} to the bucket after the last
+   * @param {Listed[]} listed which keys are not wanted
    */
-  keys(prefix, now, from, to) {
+  keys(prefix, now, from, to, listed) {
     /** @type {string[]} */
     const keys = [];
     for (let bucket = from; bucket < to; bucket += 1) {
@@ -155,15 +167,15 @@ class Memory {
       for (let tries = 0; tries < MAX_TRIES; tries += 1) {
         keys.length = before;
         const version = runtime.openingLoad(this.words, cell);
-        const isWhole = this.#addKeys(cell, prefix, now, keys);
+        const isWhole = this.#addKeys(cell, prefix, now, keys, listed);
         if (runtime.closingLoad(this.words, cell) === version && isWhole) break;
       }
     }
     return keys;
   }
 
-  /** False: the bucket was changed meanwhile. @param {number} cell @param {string} prefix @param {number} now @param {string[]} keys */
-  #addKeys(cell, prefix, now, keys) {
+  /** False: the bucket was changed meanwhile. @param {number} cell @param {string} prefix @param {number} now @param {string[]} keys @param {Listed[]} listed */
+  #addKeys(cell, prefix, now, keys, listed) {
     const { words } = this;
     let reference = words[cell + 1];
     for (let steps = 0; reference !== 0; steps += 1) {
@@ -172,7 +184,9 @@ class Memory {
       const length = words[at + SHAPE] & 0xffff;
       const expires = this.doubles[reference * (UNIT / 8) + EXPIRES];
       const isFresh = expires === 0 || expires > now;
-      if (isFresh && length >= prefix.length && this.#hasKey(reference, prefix, '')) keys.push(this.#keyAfter(reference, prefix.length, length));
+      const hash = words[at + HASH];
+      const isWanted = listed.every(({ mask, to }) => (hash & mask) >= to);
+      if (isFresh && isWanted && length >= prefix.length && this.#hasKey(reference, prefix, '')) keys.push(this.#keyAfter(reference, prefix.length, length));
       reference = words[at + NEXT];
     }
     return true;

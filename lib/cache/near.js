@@ -35,6 +35,11 @@ class Near {
     this.older.delete(key);
   }
 
+  forget() {
+    this.newer = new Map();
+    this.older = new Map();
+  }
+
   /** Returns the bytes that the new newer map begins with. */
   turnOver() {
     const { older } = this;
@@ -70,6 +75,12 @@ class NearMaps {
     const near = new Near();
     this.all.push(near);
     return near;
+  }
+
+  /** The cache has another memory: nothing that was read is valid there. */
+  forget() {
+    this.all.forEach((near) => near.forget());
+    this.bytes = 0;
   }
 
   /** @param {Near} near @param {string} key @param {Found} found */

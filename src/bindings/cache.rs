@@ -10,9 +10,11 @@
 //! - `add(cell, generation, by)` adds to a counter and returns the count; NaN: the counter is gone, Infinity: the count
 //!   would be out of range. `count(cell, generation)` returns the count; NaN: the counter is gone.
 //! - `note(cell, by)` adds to a figure of the statistics (see [`crate::cache::layout`]); `figure(cell)` returns it.
+//! - `catchUp()` reads whether there is another memory; 1: `cache` and `hints` are ArrayBuffers of it from now on.
 //! - `flush()` writes what is queued; `hold(on)` sets whether waiting for answers keeps the process alive.
 
 use std::cell::RefCell;
+use std::ffi::CStr;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -26,7 +28,7 @@ use serde_json::{Value, json};
 use super::raw::{Arguments, Callback, Item, append_bytes, append_units, function, set_shared_buffer};
 use super::worker::worker;
 use super::{entropy, event_loop, outcome};
-use crate::cache::client::{Client, Incoming, Opened, Unsent};
+use crate::cache::client::{Client, Incoming, Mapped, Opened, Unsent};
 use crate::cache::counters::{Counter, NotCounted};
 use crate::cache::layout::{Key, Kind};
 use crate::cache::request::{Operation, Request};
@@ -36,6 +38,7 @@ use crate::config::units::milliseconds;
 use crate::error::{Error, Result};
 use crate::event::Level;
 use crate::primary::SharedCache;
+use crate::sys::memory::Mapping;
 
 /// Flags of `what`.
 pub mod flag {
@@ -67,6 +70,9 @@ fn unsent(why: Unsent) -> f64 {
 
 /// The first argument of a call that tells a notice; what it is, a count and a text follow.
 pub const NOTICE: f64 = -1.0;
+
+/// The first argument of a call that tells of another memory: `cache` and `hints` are ArrayBuffers of it from now on.
+pub const REMAPPED: f64 = -2.0;
 
 /// The arguments cannot be read.
 const UNREADABLE: f64 = -4.0;
@@ -135,6 +141,11 @@ fn post(client: &Client, arguments: &Arguments<'_>) -> io::Result<f64> {
     })
 }
 
+/// The memory that JavaScript reads, by the names of its ArrayBuffers.
+fn buffers(mapped: &Mapped) -> [(&CStr, &Arc<Mapping>); 2] {
+    [(c"cache", &mapped.cache), (c"hints", &mapped.hints)]
+}
+
 /// Reports what the client gets to a function, with three numbers for each answer: the number of the request, the
 /// status and the number of the answer. The end of the channel is an answer to request 0, followed by a text: what broke
 /// it, or nothing.
@@ -150,6 +161,15 @@ fn reporter(deliver: Callback) -> Box<dyn Fn(Incoming<'_>)> {
                 });
                 // A failed call is an uncaught exception, or the environment has ended.
                 let _ = deliver.call_with(items);
+            }
+        }
+        Incoming::Remapped { mapped, is_asked } => {
+            for (name, mapping) in buffers(mapped) {
+                // Without another view JavaScript keeps the one that it has, which is empty from now on.
+                let _ = deliver.set_shared_buffer(name, mapping.clone());
+            }
+            if !is_asked {
+                drop(deliver.call_with([REMAPPED, 0.0, 0.0].map(Item::Number).into_iter()));
             }
         }
         Incoming::Notice(what, count, text) => {
@@ -174,8 +194,7 @@ fn connect(
     let system = |error: io::Error| Error::system("cache", &error);
     let refused = |error: napi::Error| Error::system("cache", &io::Error::other(error.reason.clone()));
     let client = open(reporter(Callback::new(env, deliver, &into).map_err(system)?))?;
-    let mapped = &client.mapped;
-    for (name, mapping) in [(c"cache", &mapped.cache), (c"hints", &mapped.hints)] {
+    for (name, mapping) in buffers(&client.mapped()) {
         let bytes = mapping.count() * 8;
         set_shared_buffer(&into, name, mapping.clone(), 0, bytes).map_err(system)?;
     }
@@ -189,13 +208,14 @@ fn connect(
         ("count", function(env, c"count", of(count))),
         ("note", function(env, c"note", of(note))),
         ("figure", function(env, c"figure", of(figure))),
+        ("catchUp", function(env, c"catchUp", of(catch_up))),
         ("flush", function(env, c"flush", of(flush))),
         ("hold", function(env, c"hold", of(hold))),
     ];
     for (name, made) in functions {
         into.set_named_property(name, made.map_err(refused)?).map_err(refused)?;
     }
-    let number = mapped.number;
+    let number = client.id;
     let ending = client.clone();
     // The handles on the loop must be closed before the loop ends.
     env.add_env_cleanup_hook((), move |()| ending.close()).map_err(refused)?;
@@ -228,6 +248,10 @@ fn note(client: &Client, arguments: &Arguments<'_>) -> io::Result<f64> {
 
 fn figure(client: &Client, arguments: &Arguments<'_>) -> io::Result<f64> {
     Ok(client.figure(arguments.number(0)? as usize).map_or(f64::NAN, |figure| figure.load(Relaxed) as f64))
+}
+
+fn catch_up(client: &Client, _: &Arguments<'_>) -> io::Result<f64> {
+    Ok(f64::from(u8::from(client.catch_up())))
 }
 
 fn flush(client: &Client, _: &Arguments<'_>) -> io::Result<f64> {

@@ -229,6 +229,7 @@ fn cache_constants() -> Value {
             "SEED": header::SEED,
             "ARENA": header::ARENA,
             "END": header::END,
+            "RETIRED": header::RETIRED,
             // Bytes.
             "APPLIED": layout::APPLIED,
             "BUCKETS": layout::BUCKETS,
@@ -282,6 +283,7 @@ fn cache_constants() -> Value {
         },
         "notice": {
             "NOTICE": cache::NOTICE,
+            "REMAPPED": cache::REMAPPED,
             "EVICTED": notice::EVICTED,
             "INVALIDATED": notice::INVALIDATED,
             "UNTAGGED": notice::UNTAGGED,

@@ -40,6 +40,21 @@ pub fn set_shared_buffer(
     cell: usize,
     bytes: usize,
 ) -> io::Result<()> {
+    let raw = object.value();
+    // SAFETY: environment and object live as long as the borrowed value does.
+    unsafe { share(raw.env, raw.value, name, mapping, cell, bytes) }
+}
+
+/// # Safety
+/// The environment and its object are alive, and a handle scope is open.
+unsafe fn share(
+    env: napi_env,
+    object: napi_value,
+    name: &CStr,
+    mapping: Arc<Mapping>,
+    cell: usize,
+    bytes: usize,
+) -> io::Result<()> {
     /// # Safety
     /// Node-API calls it, once for each view.
     unsafe extern "C" fn release(_: napi_env, _: *mut c_void, mapping: *mut c_void) {
@@ -47,13 +62,11 @@ pub fn set_shared_buffer(
         drop(unsafe { Arc::from_raw(mapping.cast_const().cast::<Mapping>()) });
     }
     assert!(cell + bytes.div_ceil(8) <= mapping.count(), "a view beyond the mapping");
-    let raw = object.value();
-    let (env, object) = (raw.env, raw.value);
     let address = mapping.address_of(cell).as_ptr().cast::<c_void>();
     let kept = Arc::into_raw(mapping).cast_mut().cast::<c_void>();
     let mut view = null_mut();
-    // SAFETY: environment and object live as long as the borrowed value does; the memory stays mapped, because the view
-    // has a reference of its own, which `release` drops, or this function when there is no view.
+    // SAFETY: the caller's contract; the memory stays mapped, because the view has a reference of its own, which `release`
+    // drops, or this function when there is no view.
     unsafe {
         let made =
             sys::napi_create_external_arraybuffer(env, address, bytes, Some(release), kept, &raw mut view);
@@ -352,6 +365,19 @@ impl Callback {
             }
             // SAFETY: `in_scope` gives a live environment, and the arguments were made in its scope.
             unsafe { self.make(env, &values) }
+        })
+    }
+
+    /// Sets `receiver[name]` to an ArrayBuffer over all of the mapping: see [`set_shared_buffer`].
+    pub fn set_shared_buffer(&self, name: &CStr, mapping: Arc<Mapping>) -> io::Result<()> {
+        self.in_scope(|env| {
+            let mut receiver = null_mut();
+            let bytes = mapping.count() * 8;
+            // SAFETY: `in_scope` gives a live environment; the reference lives as long as it.
+            unsafe {
+                checked("receiver", sys::napi_get_reference_value(env, self.receiver, &raw mut receiver))?;
+                share(env, receiver, name, mapping, 0, bytes)
+            }
         })
     }
 

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::counters::{Counter, NotCounted};
 use super::layout::STATISTICS;
-use super::request::{Answer, HEADER, Request, notice};
+use super::request::{Answer, HEADER, Operation, Request, notice};
 use super::service::{Grant, OPEN, Part};
 use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::decode;
@@ -29,39 +29,56 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of requests that wait for the writer; with more the program does.
 const MAX_QUEUED: usize = 16 << 20;
 
-/// The cache's memory in this process.
+/// Descriptors of memory that were granted.
+type Grants = Vec<(Grant, OwnedFd)>;
+
+fn of(part: Part, grants: &Grants) -> io::Result<&(Grant, OwnedFd)> {
+    let found = grants.iter().find(|(grant, _)| grant.part == part);
+    found.ok_or_else(|| io::Error::other("a memory of the cache is missing"))
+}
+
+/// The memory of the cache's entries in this process.
 pub struct Mapped {
     pub cache: Arc<Mapping>,
     pub hints: Arc<Mapping>,
-    pub counters: ByteMapping,
-    /// The client's number.
-    pub number: u32,
+    counters: ByteMapping,
+    /// The number of the memory.
+    memory: u32,
     /// Maximum bytes of a request.
     most: usize,
 }
 
 impl Mapped {
     /// Maps what was granted.
-    fn new(grants: Vec<(Grant, OwnedFd)>) -> io::Result<Self> {
-        let of = |part: Part| {
-            let found = grants.iter().find(|(grant, _)| grant.part == part);
-            found.ok_or_else(|| io::Error::other("a memory of the cache is missing"))
-        };
+    fn new(grants: &Grants) -> io::Result<Self> {
         let ((cache, cache_fd), (hints, hints_fd), (counters, counters_fd)) =
-            (of(Part::Cache)?, of(Part::Hints)?, of(Part::Counters)?);
+            (of(Part::Cache, grants)?, of(Part::Hints, grants)?, of(Part::Counters, grants)?);
         Ok(Self {
             cache: Arc::new(Mapping::read_only(cache_fd.as_fd(), cache.bytes / 8)?),
             hints: Arc::new(Mapping::new(hints_fd.as_fd(), hints.bytes / 8)?),
             counters: ByteMapping::new(counters_fd.as_fd(), counters.bytes)?,
-            number: cache.client,
+            memory: cache.memory,
             most: cache.most,
         })
+    }
+
+    /// Lets the memory go, although JavaScript may have views of it: they have zeros from now on.
+    fn vacate(&self) {
+        for mapping in [&self.cache, &self.hints] {
+            // Otherwise it is let go with the last view.
+            let _ = mapping.vacate();
+        }
     }
 }
 
 /// An open cache, before it is on an event loop.
 pub struct Opened {
-    pub mapped: Mapped,
+    mapped: Mapped,
+    figures: ByteMapping,
+    /// The client's number.
+    number: u32,
+    /// Of another memory, which the cache got meanwhile.
+    more: Grants,
     socket: OwnedFd,
     sender: Sender,
     receiver: Receiver,
@@ -95,7 +112,10 @@ impl Opened {
                 grants.push(granted(&frame, descriptor)?);
             }
         }
-        Ok(Self { mapped: Mapped::new(grants)?, socket, sender, receiver })
+        let more = grants.split_off(Part::ALL.len());
+        let (figures, descriptor) = of(Part::Figures, &grants)?;
+        let (number, figures) = (figures.client, ByteMapping::new(descriptor.as_fd(), figures.bytes)?);
+        Ok(Self { mapped: Mapped::new(&grants)?, figures, number, more, socket, sender, receiver })
     }
 }
 
@@ -127,6 +147,12 @@ pub enum Unsent {
 pub enum Incoming<'a> {
     /// Numbers of requests and their answers.
     Answers(&'a [(u32, Answer)]),
+    /// The cache has another memory; of what was read before nothing is valid.
+    Remapped {
+        mapped: &'a Mapped,
+        /// JavaScript has asked for it, by `catch_up`.
+        is_asked: bool,
+    },
     /// What it follows (see [`notice`]): what happened, a count, and a text.
     Notice(u8, u32, &'a str),
     /// The channel has ended: the memory does not change any more. Why, if it is not the writer that has ended it.
@@ -134,7 +160,14 @@ pub enum Incoming<'a> {
 }
 
 pub struct Client {
-    pub mapped: Mapped,
+    mapped: RefCell<Rc<Mapped>>,
+    /// Another memory, which JavaScript does not know yet.
+    next: RefCell<Option<Mapped>>,
+    /// Of another memory, not all of them.
+    grants: RefCell<Grants>,
+    figures: ByteMapping,
+    /// The client's number.
+    pub id: u32,
     /// None: it has ended.
     channel: RefCell<Option<MessageChannel>>,
     turn: RefCell<Option<Prepare>>,
@@ -143,6 +176,8 @@ pub struct Client {
     /// Read, not reported yet.
     answers: RefCell<Vec<(u32, Answer)>>,
     notices: RefCell<Vec<(u8, u32, String)>>,
+    /// What broke the channel while JavaScript was running.
+    broken: RefCell<Option<io::Error>>,
     report: Box<dyn Fn(Incoming<'_>)>,
 }
 
@@ -152,15 +187,20 @@ impl Client {
     /// # Errors
     /// The loop has no room for them.
     pub fn start(uv: Loop, opened: Opened, report: Box<dyn Fn(Incoming<'_>)>) -> io::Result<Rc<Self>> {
-        let Opened { mapped, socket, sender, receiver } = opened;
+        let Opened { mapped, figures, number, more, socket, sender, receiver } = opened;
         let most = mapped.most;
         let client = Rc::new(Self {
-            mapped,
+            mapped: RefCell::new(Rc::new(mapped)),
+            next: RefCell::default(),
+            grants: RefCell::default(),
+            figures,
+            id: number,
             channel: RefCell::default(),
             turn: RefCell::default(),
             number: Cell::new(0),
             answers: RefCell::default(),
             notices: RefCell::default(),
+            broken: RefCell::default(),
             report,
         });
         let on = |act: fn(&Self)| {
@@ -176,7 +216,13 @@ impl Client {
         let channel = MessageChannel::adopt(uv, socket, sender, receiver, on(Self::attend))?;
         *client.channel.borrow_mut() = Some(channel);
         *client.turn.borrow_mut() = Some(Prepare::start(uv, on(Self::flush))?);
+        more.into_iter().try_for_each(|grant| client.granted(grant))?;
         Ok(client)
+    }
+
+    /// The memory that JavaScript knows.
+    pub fn mapped(&self) -> Rc<Mapped> {
+        self.mapped.borrow().clone()
     }
 
     /// Closes the handles on the loop.
@@ -192,7 +238,7 @@ impl Client {
     pub fn post(&self, request: &Request<'_>) -> Result<u32, Unsent> {
         let head = request.head();
         let [key, tags, expected, value] = request.parts();
-        if HEADER + key.len() + tags.len() + expected.len() + value.len() > self.mapped.most {
+        if HEADER + key.len() + tags.len() + expected.len() + value.len() > self.mapped.borrow().most {
             return Err(Unsent::TooLarge);
         }
         let mut channel = self.channel.borrow_mut();
@@ -223,7 +269,10 @@ impl Client {
     fn read(&self, channel: &mut MessageChannel) -> io::Result<bool> {
         let mut answers = self.answers.borrow_mut();
         let mut notices = self.notices.borrow_mut();
-        channel.read_each(|frame, _| {
+        channel.read_each(|frame, descriptor| {
+            if frame.header.kind == Kind::Control {
+                return self.granted(granted(&frame, descriptor)?);
+            }
             if let Some(notice) = Some(&frame).filter(|frame| frame.header.answers == 0) {
                 let read = notice::read(&notice.payload);
                 notices.push(read.ok_or_else(|| io::Error::other("it is no notice"))?);
@@ -237,11 +286,46 @@ impl Client {
         })
     }
 
+    /// A part of another memory. JavaScript is told when all are there: it may be in the middle of a look now.
+    fn granted(&self, grant: (Grant, OwnedFd)) -> io::Result<()> {
+        let mut grants = self.grants.borrow_mut();
+        grants.push(grant);
+        if grants.len() == Part::REMAPPED.len() {
+            *self.next.borrow_mut() = Some(Mapped::new(&std::mem::take(&mut *grants))?);
+        }
+        Ok(())
+    }
+
+    /// Reads whether there is another memory; true: there is, and it is mapped. Whatever else is read is delivered later.
+    pub fn catch_up(&self) -> bool {
+        if let Some(channel) = self.channel.borrow_mut().as_mut() {
+            // An end is read again.
+            if let Err(error) = self.read(channel) {
+                *self.broken.borrow_mut() = Some(error);
+            }
+        }
+        self.remap(true)
+    }
+
+    fn remap(&self, is_asked: bool) -> bool {
+        let Some(next) = self.next.take().map(Rc::new) else { return false };
+        let before = self.mapped.replace(next.clone());
+        (self.report)(Incoming::Remapped { mapped: &next, is_asked });
+        before.vacate();
+        let added = i64::from(next.memory);
+        // A channel that has ended needs no answer.
+        let _ = self.post(&Request { added, ..Request::of(Operation::Mapped) });
+        true
+    }
+
     /// Writes the queued requests.
     pub fn flush(&self) {
         let over =
             |channel: &mut MessageChannel| if channel.is_corked() { channel.turn_over() } else { Ok(()) };
-        let flushed = self.channel.borrow_mut().as_mut().map_or(Ok(()), over);
+        let flushed = match self.broken.take() {
+            Some(error) => Err(error),
+            None => self.channel.borrow_mut().as_mut().map_or(Ok(()), over),
+        };
         match flushed {
             Ok(()) => self.deliver(),
             Err(error) => self.end(Some(&error)),
@@ -262,6 +346,8 @@ impl Client {
     }
 
     fn deliver(&self) {
+        // Answers that came after it are of writes in the new memory.
+        self.remap(false);
         let answers = self.answers.take();
         if !answers.is_empty() {
             (self.report)(Incoming::Answers(&answers));
@@ -291,16 +377,16 @@ impl Client {
     /// # Errors
     /// The counter is gone, or the count would be out of range.
     pub fn add(&self, counter: Counter, by: i64) -> Result<i64, NotCounted> {
-        counter.add(&self.mapped.counters, by)
+        counter.add(&self.mapped.borrow().counters, by)
     }
 
     /// The figure in a cell of the statistics (see [`super::statistics`]); None: there is no such cell.
     pub fn figure(&self, cell: usize) -> Option<&AtomicU64> {
-        (cell < STATISTICS / 8).then(|| self.mapped.counters.cell(cell * 8))
+        (cell < STATISTICS / 8).then(|| self.figures.cell(cell * 8))
     }
 
     /// The count; None: the counter is gone.
     pub fn count(&self, counter: Counter) -> Option<i64> {
-        counter.load(&self.mapped.counters)
+        counter.load(&self.mapped.borrow().counters)
     }
 }

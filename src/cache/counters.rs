@@ -56,6 +56,22 @@ impl Counter {
         Self { generation: self.generation.wrapping_add(1), ..self }
     }
 
+    /// Ends the counter in this memory: an increment of another process is in the count that is returned, or fails. 0: the
+    /// count is lost.
+    pub fn retire(self, memory: &ByteMapping) -> i64 {
+        let ended = self.next().packed(0);
+        let count =
+            self.of(memory).map_or(Err(NotCounted::Gone), |cell| self.count(cell.swap(ended, AcqRel)));
+        count.unwrap_or(0)
+    }
+
+    /// Sets the count; the counter must be there.
+    pub fn store(self, memory: &ByteMapping, count: i64) {
+        if let Some(cell) = self.of(memory) {
+            cell.store(self.packed(count), Release);
+        }
+    }
+
     /// The count; None: the counter is gone.
     pub fn load(self, memory: &ByteMapping) -> Option<i64> {
         self.of(memory).and_then(|cell| self.count(cell.load(Acquire)).ok())
@@ -91,9 +107,8 @@ pub struct Cells {
 }
 
 impl Cells {
-    /// `first`: the first cell that is a counter.
-    pub fn new(memory: &ByteMapping, first: u32) -> Self {
-        Self { unused: first, count: (memory.size() / 8) as u32, idle: VecDeque::new() }
+    pub fn new(memory: &ByteMapping) -> Self {
+        Self { unused: 0, count: (memory.size() / 8) as u32, idle: VecDeque::new() }
     }
 
     /// A counter that begins with `count`; None: all cells are in use, or the count is out of range.
@@ -134,7 +149,7 @@ mod tests {
     #[test]
     fn a_counter_counts_in_both_directions_within_48_bits() {
         let memory = memory();
-        let mut cells = Cells::new(&memory, 0);
+        let mut cells = Cells::new(&memory);
         let counter = cells.take(&memory, -2).unwrap();
         assert_eq!(counter.add(&memory, 5), Ok(3));
         assert_eq!(counter.add(&memory, -10), Ok(-7));
@@ -149,7 +164,7 @@ mod tests {
     #[test]
     fn a_late_increment_changes_nobody_elses_count() {
         let memory = memory();
-        let mut cells = Cells::new(&memory, 0);
+        let mut cells = Cells::new(&memory);
         let first = cells.take(&memory, 1).unwrap();
         cells.give(&memory, first);
         let others: Vec<Counter> = (0..4).map(|_| cells.take(&memory, 0).unwrap()).collect();
@@ -163,7 +178,7 @@ mod tests {
     #[test]
     fn a_counter_is_ended_at_the_expected_count_alone() {
         let memory = memory();
-        let counter = Cells::new(&memory, 0).take(&memory, -3).unwrap();
+        let counter = Cells::new(&memory).take(&memory, -3).unwrap();
         assert!(!counter.end_at(&memory, 3));
         assert_eq!(counter.add(&memory, 1), Ok(-2));
         assert!(!counter.end_at(&memory, -3));
@@ -173,9 +188,24 @@ mod tests {
     }
 
     #[test]
+    fn an_increment_is_in_the_count_of_a_counter_that_ends_or_fails() {
+        let (memory, next) = (memory(), memory());
+        let counter = Cells::new(&memory).take(&memory, 0).unwrap();
+        let (counted, moved) = std::thread::scope(|scope| {
+            let counting = scope.spawn(|| (0..).take_while(|_| counter.add(&memory, 1).is_ok()).count());
+            while counter.load(&memory) < Some(1000) {}
+            let moved = Cells::new(&next).take(&next, 5).unwrap();
+            moved.store(&next, counter.retire(&memory));
+            (counting.join().unwrap(), moved)
+        });
+        assert_eq!(moved.load(&next), Some(counted as i64));
+        assert_eq!((counter.load(&memory), counter.retire(&memory)), (None, 0));
+    }
+
+    #[test]
     fn no_increment_of_several_threads_is_lost() {
         let memory = memory();
-        let counter = Cells::new(&memory, 0).take(&memory, 0).unwrap();
+        let counter = Cells::new(&memory).take(&memory, 0).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| (0..10_000).for_each(|_| assert!(counter.add(&memory, 1).is_ok())));

@@ -70,6 +70,19 @@ impl Eviction {
         }
     }
 
+    /// From now on so many evicted entries are remembered at most, the latest.
+    pub fn remember_at_most(&mut self, ghosts: usize) {
+        let before = std::mem::replace(&mut self.ghosts, vec![0; ghosts.next_power_of_two()]);
+        let age = |ghost: u64| self.evictions.wrapping_sub(ghost as u32);
+        for ghost in before.into_iter().filter(|ghost| *ghost != 0) {
+            let place = (ghost >> 32) as usize & (self.ghosts.len() - 1);
+            let known = self.ghosts[place];
+            if known == 0 || age(ghost) < age(known) {
+                self.ghosts[place] = ghost;
+            }
+        }
+    }
+
     /// A new entry.
     pub fn insert(&mut self, id: u32, hash: u32, bytes: u32) {
         let queue = if self.was_evicted(hash) { Queue::Main } else { Queue::Small };
@@ -211,6 +224,21 @@ mod tests {
         eviction.insert(0, 0, 100);
         assert_eq!(eviction.main.count, 1);
         assert_eq!(eviction.evict(&mut reads), Some(1), "the small queue goes first");
+    }
+
+    #[test]
+    fn what_was_evicted_is_remembered_in_a_memory_of_another_size() {
+        for ghosts in [16, 4096] {
+            let (mut eviction, mut reads) = (Eviction::new(256), Counts::default());
+            (0..200).for_each(|id| eviction.insert(id, id, 100));
+            (0..100).for_each(|id| assert_eq!(eviction.evict(&mut reads), Some(id)));
+            eviction.remember_at_most(ghosts);
+            // A part of the latest, in the smaller memory.
+            (0..100).for_each(|id| eviction.insert(id, id, 100));
+            let expected = if ghosts == 16 { 16 } else { 64 + 1 };
+            assert!((1..=expected).contains(&eviction.main.count), "{}", eviction.main.count);
+            assert_eq!(eviction.nodes[99].queue, Some(Queue::Main));
+        }
     }
 
     #[test]

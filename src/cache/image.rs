@@ -16,6 +16,9 @@ use super::store::{Millis, Store, Write as Value};
 
 const MAGIC: &[u8] = b"drover cache 1\n";
 
+/// Bytes of an entry that are read at a time if it is too large to be stored.
+const SKIPPED: usize = 64 * 1024;
+
 /// Writes the entries that have not ended; returns how many. The file is replaced when it is whole, and only its owner
 /// can read it.
 ///
@@ -117,7 +120,15 @@ fn each(file: impl Read, most: usize, mut act: impl FnMut(&Request<'_>)) -> io::
             break;
         }
         if length > most {
-            return Err(damaged("an entry is larger than the cache allows (cache.maxSize)"));
+            // It was written by a cache of a larger size, and has no room in this one.
+            let mut left = length;
+            while left > 0 {
+                bytes.resize(left.min(SKIPPED), 0);
+                file.read_exact(&mut bytes)?;
+                digest.update(&bytes);
+                left -= bytes.len();
+            }
+            continue;
         }
         bytes.resize(length, 0);
         file.read_exact(&mut bytes)?;
@@ -197,6 +208,18 @@ mod tests {
         assert_eq!(after.increment(key("a\0count"), 1, 0, 120), Ok(42));
         assert_eq!(after.invalidate_tag(b"tag"), 1);
         assert_eq!(load(&mut store(), &folder.file(), 200).unwrap(), Some(2), "its grace is over");
+    }
+
+    #[test]
+    fn a_smaller_cache_loads_what_it_has_room_for() {
+        let folder = Folder::new("smaller");
+        let mut before = store();
+        before.set(text("a\0large", &[1; 100_000]), []).unwrap();
+        before.set(text("a\0small", b"1"), []).unwrap();
+        assert_eq!(save(&before, &folder.file(), 0).unwrap(), 2);
+        let mut after = Store::new(Limits { bytes: 64 * 1024, ..LIMITS }, 5).unwrap();
+        assert_eq!(load(&mut after, &folder.file(), 0).unwrap(), Some(1));
+        assert_eq!(after.get(key("a\0small"), 0), Some((Kind::Text, b"1".into())));
     }
 
     #[test]

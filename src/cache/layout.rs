@@ -31,8 +31,14 @@
 //!
 //! Memfd `hints`, which workers can write unless it is withheld from them. Wrong contents change only what is evicted
 //! and the counts of counters: a byte for each 32 bytes of the arena, 0 to 3: how often the entry that begins there was
-//! read. Memfd `counters`, likewise: u64 cells. The first are the figures of the namespaces, [`STATISTICS_ROWS`] rows of
-//! [`figure::COUNT`]; the others are counters, `generation << 48 | value`, both two's complement.
+//! read. Memfd `counters`, likewise: u64 cells, `generation << 48 | value`, both two's complement. Memfd `figures`,
+//! likewise: u64 cells, the figures of the namespaces, [`STATISTICS_ROWS`] rows of [`figure::COUNT`].
+//!
+//! When the cache gets another size the first three are replaced while clients use them. The entries are copied to new
+//! ones with the same seed. Then, before anything else changes, [`header::RETIRED`] is set; each counter gets its next
+//! generation, so that an increment in the old memory is in the count that moves, or fails; the clients are sent the new
+//! ones; and the old buckets are emptied, so that a look there is a miss and never an old value. A client that misses
+//! something there maps the new ones at once. Until it has, the writer keeps its `applied` in the old memory too.
 //!
 //! A reader loads the version (acquire), follows the references with bounds and a maximum number of steps, copies the
 //! value, and takes it only if the version is the same afterwards. A block is written again only after the version of
@@ -48,6 +54,8 @@ pub mod header {
     pub const ARENA: usize = 3;
     /// References from this one on are outside.
     pub const END: usize = 4;
+    /// 1: the entries are in another memory, or will be at once; what is not found here may be there.
+    pub const RETIRED: usize = 5;
 }
 
 pub const LAYOUT_VERSION: u32 = 1;

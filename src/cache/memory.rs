@@ -1,8 +1,7 @@
-//! The memory of a cache: three memfds, and how readers find an entry in them.
+//! The memory of a cache's entries: three memfds, and how readers find an entry in them.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::fence;
 
@@ -10,7 +9,7 @@ use super::blocks::Block;
 use super::layout::{
     APPLIED, BUCKETS, HINT_SPAN, Key, LAYOUT_VERSION, MAX_HINT, UNIT, WIDE_KEY, entry, header, more,
 };
-use super::layout::{Kind, MAX_CLIENTS, STATISTICS};
+use super::layout::{Kind, MAX_CLIENTS};
 use crate::sys::byte_memory::ByteMapping;
 use crate::sys::memory;
 
@@ -24,7 +23,7 @@ const PAGE: usize = 4096;
 pub struct Memory {
     pub cache: ByteMapping,
     pub hints: ByteMapping,
-    pub counters: Arc<ByteMapping>,
+    pub counters: ByteMapping,
     pub descriptors: Descriptors,
     seed: u32,
     mask: u32,
@@ -60,11 +59,11 @@ impl Memory {
     /// # Errors
     /// The kernel has no descriptor or memory for it.
     pub fn new(bytes: usize, seed: u32) -> io::Result<Self> {
-        let arena_bytes = bytes.next_multiple_of(PAGE);
+        let arena_bytes = Self::arena_bytes(bytes);
         let buckets = (arena_bytes / BYTES_PER_BUCKET).next_power_of_two();
         let arena = (BUCKETS + buckets * 8).next_multiple_of(PAGE);
         let [end, hints, counters] =
-            [arena + arena_bytes, arena_bytes / HINT_SPAN, STATISTICS + arena_bytes / BYTES_PER_COUNTER * 8];
+            [arena + arena_bytes, arena_bytes / HINT_SPAN, arena_bytes / BYTES_PER_COUNTER * 8];
         let create = |name: &str, bytes: usize| {
             let memfd = memory::create(name, bytes / 8)?;
             let mapping = ByteMapping::new(memfd.as_fd(), bytes)?;
@@ -86,8 +85,31 @@ impl Memory {
         ];
         fields.into_iter().for_each(|(cell, value)| cache.store(cell * 4, value, Relaxed));
         let descriptors = Descriptors { cache: cache_fd, hints: hints_fd, counters: counters_fd };
-        let counters = Arc::new(counters);
         Ok(Self { cache, hints, counters, descriptors, seed, mask, arena })
+    }
+
+    /// Bytes of the arena of a memory for so many bytes of entries.
+    pub fn arena_bytes(bytes: usize) -> usize {
+        bytes.next_multiple_of(PAGE)
+    }
+
+    pub fn seed(&self) -> u32 {
+        self.seed
+    }
+
+    /// Tells readers that there is another memory: what they do not find here may be there.
+    pub fn retire(&self) {
+        self.cache.store(header::RETIRED * 4, 1, Release);
+    }
+
+    /// Makes every look a miss from now on, also of what readers know: their versions have changed.
+    pub fn empty(&self) {
+        for hash in 0..=self.mask {
+            let head = self.head(hash);
+            if self.word(head) != 0 {
+                self.relink(hash, head, 0);
+            }
+        }
     }
 
     /// The bytes of the arena.

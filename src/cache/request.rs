@@ -61,11 +61,13 @@ pub enum Operation {
     Once = 12,
     /// The task is done: `lands` tells the others.
     Finish = 13,
+    /// The client looks at the memory with the number `added`, and at no earlier one.
+    Mapped = 14,
 }
 
 impl Operation {
     pub fn from_number(number: u8) -> Option<Self> {
-        const ALL: [Operation; 13] = [
+        const ALL: [Operation; 14] = [
             Operation::Set,
             Operation::Delete,
             Operation::Increment,
@@ -79,6 +81,7 @@ impl Operation {
             Operation::Follow,
             Operation::Once,
             Operation::Finish,
+            Operation::Mapped,
         ];
         number.checked_sub(1).and_then(|index| ALL.get(usize::from(index)).copied())
     }
@@ -106,6 +109,24 @@ pub struct Request<'a> {
 const MAX_EXPIRES: f64 = (1u64 << 53) as f64;
 
 impl<'a> Request<'a> {
+    /// A request without a key that is not answered.
+    pub fn of(operation: Operation) -> Self {
+        Self {
+            operation,
+            is_awaited: false,
+            lands: false,
+            key: Key { bytes: b"", is_wide: false },
+            kind: Kind::Text,
+            value: b"",
+            tags: b"",
+            expected: None,
+            expires: 0,
+            grace: 0,
+            early: 0,
+            added: 0,
+        }
+    }
+
     /// None: the bytes are no request.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let (head, rest) = bytes.split_first_chunk::<HEADER>()?;
@@ -317,7 +338,7 @@ mod tests {
     #[test]
     fn what_is_no_request_is_refused() {
         for (at, value) in
-            [(0, 0), (0, 14), (1, 6), (1, 7), (2, 0x80), (3, 9), (4, 200), (4, 3), (23, 0x80), (23, 0x7f)]
+            [(0, 0), (0, 15), (1, 6), (1, 7), (2, 0x80), (3, 9), (4, 200), (4, 3), (23, 0x80), (23, 0x7f)]
         {
             let mut bytes = bytes(&request());
             bytes[at] = value;

@@ -2,10 +2,11 @@
 //! memory is created when a client opens the cache for the first time. The thread never waits for a client: answers that
 //! a stopped client does not read are queued, and its requests are not read meanwhile.
 //!
-//! A client's first message is [`OPEN`]; the answers are control frames with one descriptor each, a [`Grant`] as JSON.
-//! Its later messages are [`super::request`]s, numbered from 1.
+//! A client's first message is [`OPEN`]; the answers are control frames with one descriptor each, a [`Grant`] as JSON: of
+//! each [`Part`]. Its later messages are [`super::request`]s, numbered from 1. When the cache has another size, the client
+//! gets such frames again, of each part in [`Part::REMAPPED`], and sends `Mapped` when it looks at these alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -16,19 +17,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
-use rustix::io::ioctl_fionread;
+use rustix::io::{Errno, ioctl_fionread};
 use serde::{Deserialize, Serialize};
 
-use super::layout::MAX_CLIENTS;
+use super::layout::{MAX_CLIENTS, STATISTICS};
 use super::request::notice;
 use super::statistics::Board;
 use super::store::{Limits, Millis};
-use super::writer::{Notice, Reply, Writer};
+use super::writer::{Notice, Reply, Resized, Writer};
 use crate::ipc::channel::{READ, Receiver, Sender};
 use crate::ipc::crypto::Pair;
 use crate::ipc::frame::{Frame, Kind};
 use crate::model::CacheStatistics;
-use crate::sys::byte_memory::ByteMapping;
 
 /// A client's first message.
 pub const OPEN: &[u8] = b"open";
@@ -38,6 +38,9 @@ const MAX_QUEUED: usize = 1 << 20;
 
 /// Bytes that wait for a client before it is told no notices.
 const MAX_NOTICES: usize = MAX_QUEUED / 2;
+
+/// Ms until clients are told of a new memory, when there was no descriptor for it.
+const REMAP_DELAY: Millis = 100;
 
 /// Reads of one client before the others'.
 const MAX_READS: usize = 4;
@@ -52,10 +55,13 @@ pub enum Part {
     Cache,
     Hints,
     Counters,
+    Figures,
 }
 
 impl Part {
-    pub const ALL: [Part; 3] = [Part::Cache, Part::Hints, Part::Counters];
+    pub const ALL: [Part; 4] = [Part::Cache, Part::Hints, Part::Counters, Part::Figures];
+    /// What is replaced when the cache gets another size.
+    pub const REMAPPED: [Part; 3] = [Part::Cache, Part::Hints, Part::Counters];
 }
 
 /// What a client gets with a descriptor.
@@ -63,6 +69,8 @@ impl Part {
 pub struct Grant {
     pub part: Part,
     pub bytes: usize,
+    /// The number of the memory.
+    pub memory: u32,
     /// The client's number, for `applied`.
     pub client: u32,
     /// Maximum bytes of a request.
@@ -89,6 +97,10 @@ pub enum Report {
     Loaded(usize),
     /// The file exists and cannot be used.
     NotLoaded(io::Error),
+    /// The cache has another size.
+    Resized(Resized),
+    /// It keeps the size that it has.
+    NotResized(io::Error),
     /// A client violated the protocol and was disconnected.
     Broken {
         name: String,
@@ -108,6 +120,8 @@ pub struct Joining {
 
 enum Command {
     Join(Box<Joining>),
+    /// The cache is to have so many bytes.
+    Resize(usize),
     /// The contents are to be written; the sender is dropped when that is done.
     Save(#[allow(dead_code, reason = "it is dropped")] mpsc::Sender<()>),
     Stop,
@@ -134,10 +148,12 @@ impl Service {
         epoll::add(&poller, &theirs, EventData::new_u64(WAKE), EventFlags::IN)?;
         let board = Arc::<OnceLock<Arc<Board>>>::default();
         let served = Served {
+            most: settings.limits.max_request(),
             settings,
             board: board.clone(),
             writer: None,
             clients: HashMap::new(),
+            unmapped: BTreeSet::new(),
             next: 0,
             poller,
             report: Box::new(report),
@@ -155,6 +171,11 @@ impl Service {
     /// The other end of the socket belongs to a client from now on.
     pub fn join(&self, client: Joining) {
         self.send(Command::Join(Box::new(client)));
+    }
+
+    /// The cache is to have so many bytes; the report tells when it has.
+    pub fn resize(&self, bytes: usize) {
+        self.send(Command::Resize(bytes));
     }
 
     /// Writes the contents to their file, if there are some and it has one; returns when that is done. False: it takes
@@ -205,6 +226,10 @@ struct Served {
     /// None: nobody has opened the cache.
     writer: Option<Writer>,
     clients: HashMap<u32, Client>,
+    /// Maximum bytes of a request, for the largest size that the cache has had: clients may not know the present one.
+    most: usize,
+    /// Clients that must be told of a new memory.
+    unmapped: BTreeSet<u32>,
     /// Where the search for a free number begins.
     next: u32,
     poller: OwnedFd,
@@ -244,6 +269,7 @@ impl Served {
                         self.catch_up();
                         self.join(*joining);
                     }
+                    Ok(Command::Resize(bytes)) => self.resize(bytes),
                     Ok(Command::Save(_done)) => {
                         self.catch_up();
                         self.save();
@@ -252,9 +278,57 @@ impl Served {
                     Err(TryRecvError::Empty) => break,
                 }
             }
+            self.move_on();
+            let retry = self.remap();
             due = self.writer.as_mut().and_then(|writer| writer.work(now()));
+            due = due.into_iter().chain(retry).min();
             self.send_replies();
         }
+    }
+
+    fn resize(&mut self, bytes: usize) {
+        self.settings.limits.bytes = bytes;
+        self.most = self.most.max(self.settings.limits.max_request());
+        self.clients.values_mut().for_each(|client| client.receiver.allow(self.most));
+        if let Some(Err(error)) = self.writer.as_mut().map(|writer| writer.resize(bytes)) {
+            (self.report)(Report::NotResized(error));
+        }
+    }
+
+    fn move_on(&mut self) {
+        let Some(resized) = self.writer.as_mut().and_then(Writer::move_on) else { return };
+        let open = self.clients.iter().filter(|(_, client)| client.is_open);
+        self.unmapped = open.map(|(number, _)| *number).collect();
+        // They have it before they find nothing in the other one.
+        let ended = self.grant_all();
+        self.writer.iter_mut().for_each(Writer::empty_before);
+        ended.into_iter().for_each(|(number, end)| self.leave(number, end));
+        (self.report)(Report::Resized(resized));
+    }
+
+    /// Tells clients of a new memory that could not be told; returns when to go on.
+    fn remap(&mut self) -> Option<Millis> {
+        for (number, end) in self.grant_all() {
+            self.leave(number, end);
+        }
+        (!self.unmapped.is_empty()).then(|| now() + REMAP_DELAY)
+    }
+
+    /// Tells clients of the new memory, as far as there are descriptors; returns those whose channels have ended.
+    fn grant_all(&mut self) -> Vec<(u32, End)> {
+        let mut ended = Vec::new();
+        while let Some(number) = self.unmapped.pop_first() {
+            match self.grant(number, &Part::REMAPPED) {
+                Ok(()) => {}
+                // This process is at its limit of open files. Until it is told, the client finds nothing.
+                Err(End::Broken(error)) if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => {
+                    self.unmapped.insert(number);
+                    break;
+                }
+                Err(end) => ended.push((number, end)),
+            }
+        }
+        ended
     }
 
     fn save(&mut self) {
@@ -273,7 +347,7 @@ impl Served {
         };
         self.next = number + 1;
         let (mut sender, mut receiver) = (Sender::default(), Receiver::default());
-        receiver.allow(self.settings.limits.max_request());
+        receiver.allow(self.most);
         let sealed = keys.map_or(Ok(()), |keys| {
             sender.seal_with(&keys.to_worker).and_then(|()| receiver.open_with(&keys.to_primary))
         });
@@ -394,19 +468,32 @@ impl Served {
             return Ok(());
         };
         writer.join(number);
-        let memory = writer.memory();
-        let parts: [(Part, &OwnedFd, &ByteMapping); 3] = [
-            (Part::Cache, &memory.descriptors.cache, &memory.cache),
-            (Part::Hints, &memory.descriptors.hints, &memory.hints),
-            (Part::Counters, &memory.descriptors.counters, &memory.counters),
-        ];
-        for (part, descriptor, mapping) in parts {
-            let grant = Grant { part, bytes: mapping.size(), client: number, most: limits.max_request() };
-            let payload = serde_json::to_vec(&grant).map_err(|error| End::Broken(error.into()))?;
-            let copy = descriptor.try_clone().map_err(End::Broken)?;
-            client.sender.push(Kind::Control, 0, payload, Some(copy)).map_err(End::Broken)?;
-        }
         client.is_open = true;
+        self.grant(number, &Part::ALL)
+    }
+
+    /// Sends the descriptors of these parts: of all, or of none.
+    fn grant(&mut self, number: u32, parts: &[Part]) -> Result<(), End> {
+        let (Some(writer), Some(client)) = (&self.writer, self.clients.get_mut(&number)) else {
+            return Ok(());
+        };
+        let (memory, board) = (writer.memory(), writer.board());
+        let of = |part: &Part| match part {
+            Part::Cache => (&memory.descriptors.cache, memory.cache.size()),
+            Part::Hints => (&memory.descriptors.hints, memory.hints.size()),
+            Part::Counters => (&memory.descriptors.counters, memory.counters.size()),
+            Part::Figures => (board.descriptor(), STATISTICS),
+        };
+        let granted = parts.iter().map(|part| {
+            let (descriptor, bytes) = of(part);
+            let (memory, most) = (writer.memory_number(), writer.max_request());
+            let grant = Grant { part: *part, bytes, memory, client: number, most };
+            Ok((serde_json::to_vec(&grant)?, descriptor.try_clone()?))
+        });
+        let granted: Vec<(Vec<u8>, OwnedFd)> = granted.collect::<io::Result<_>>().map_err(End::Broken)?;
+        for (payload, descriptor) in granted {
+            client.sender.push(Kind::Control, 0, payload, Some(descriptor)).map_err(End::Broken)?;
+        }
         client.flush(&self.poller, number)
     }
 
@@ -443,6 +530,7 @@ impl Served {
     /// The client's channel has ended.
     fn leave(&mut self, number: u32, end: End) {
         let Some(client) = self.clients.remove(&number) else { return };
+        self.unmapped.remove(&number);
         // Closing the last descriptor removes it from the set too.
         let _ = epoll::delete(&self.poller, &client.socket);
         if let End::Broken(error) = end {

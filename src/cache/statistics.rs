@@ -1,14 +1,17 @@
-//! The figures of each namespace, as cells in the memory that all processes may change: a process counts its looks, the
-//! writer everything else.
+//! The figures of each namespace, as cells in a memory that all processes may change: a process counts its looks, the
+//! writer everything else. It stays the same while the memory of the entries gets another size.
 
 use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::layout::{Key, STATISTICS_ROWS, figure};
+use super::layout::{Key, STATISTICS, STATISTICS_ROWS, figure};
 use crate::metrics::instrument::OTHERS;
 use crate::model::CacheStatistics;
 use crate::sys::byte_memory::ByteMapping;
+use crate::sys::memory;
 
 /// The cell of a figure.
 pub fn cell(row: u8, figure: usize) -> usize {
@@ -20,14 +23,25 @@ const LAST: usize = STATISTICS_ROWS - 1;
 
 /// The rows, for other threads.
 pub struct Board {
-    memory: Arc<ByteMapping>,
+    memory: ByteMapping,
+    descriptor: OwnedFd,
     /// By row.
     names: Mutex<Vec<String>>,
 }
 
 impl Board {
-    pub fn new(memory: Arc<ByteMapping>) -> Arc<Self> {
-        Arc::new(Self { memory, names: Mutex::default() })
+    /// # Errors
+    /// The kernel has no descriptor or memory for it.
+    pub fn new() -> io::Result<Arc<Self>> {
+        let descriptor = memory::create("drover-cache-figures", STATISTICS / 8)?;
+        let memory = ByteMapping::new(descriptor.as_fd(), STATISTICS)?;
+        memory::seal_size(&descriptor)?;
+        Ok(Arc::new(Self { memory, descriptor, names: Mutex::default() }))
+    }
+
+    /// Its memory, for processes that count.
+    pub fn descriptor(&self) -> &OwnedFd {
+        &self.descriptor
     }
 
     fn add_name(&self, name: String) {
@@ -41,8 +55,13 @@ impl Board {
         rows.map(|(namespace, row)| self.row(namespace, row)).collect()
     }
 
+    /// A figure of a row.
+    pub fn figure(&self, row: u8, figure: usize) -> u64 {
+        self.memory.cell(cell(row, figure) * 8).load(Relaxed)
+    }
+
     fn row(&self, namespace: String, row: u8) -> CacheStatistics {
-        let value = |figure| self.memory.cell(cell(row, figure) * 8).load(Relaxed);
+        let value = |figure| self.figure(row, figure);
         CacheStatistics {
             namespace,
             entries: value(figure::ENTRIES),
@@ -110,14 +129,9 @@ fn namespace_of(key: Key<'_>) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::layout::STATISTICS;
-    use crate::sys::memory;
-    use std::os::fd::AsFd;
 
     fn rows() -> Rows {
-        let memfd = memory::create("drover-test", STATISTICS / 8).unwrap();
-        let memory = ByteMapping::new(memfd.as_fd(), STATISTICS).unwrap();
-        Rows::new(Board::new(Arc::new(memory)))
+        Rows::new(Board::new().unwrap())
     }
 
     fn key(bytes: &[u8]) -> Key<'_> {

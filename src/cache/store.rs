@@ -1,18 +1,22 @@
 //! The entries of the cache, as their one writer sees them. Everything that decides (queues, deadlines, tags) is in the
 //! writer's own memory; readers need only what is in the shared memory. Time is an argument.
 
-use super::blocks::{Block, Blocks};
-use super::counters::{Cells, Counter, NotCounted};
+use super::blocks::Block;
+use super::counters::NotCounted;
 use super::deadlines::{Actual, Deadlines};
 use super::eviction::{Eviction, Reads};
-use super::layout::{Key, Kind, MAX_KEY_UNITS, STATISTICS, WIDE_KEY, entry, figure, more};
+use super::layout::{Key, Kind, MAX_KEY_UNITS, entry, figure};
 use super::memory::Memory;
+use super::moving::{Moving, Uncopied};
 use super::pattern;
 use super::request::{Operation, Request};
+use super::space::{Space, encoded};
 use super::statistics::{Board, Rows};
 use super::tags::Tags;
 use std::io;
 use std::sync::Arc;
+
+pub use super::space::{Millis, Write};
 
 /// Entries of a bucket; one more evicts the last. It bounds a reader's steps whatever the keys are.
 const MAX_IN_BUCKET: u32 = 16;
@@ -22,14 +26,6 @@ const VALUE_SHARE: usize = 8;
 
 /// Bytes of a request for its head, key and tags.
 const MAX_BESIDE: usize = 64 * 1024;
-
-/// Maximum blocks of a value.
-const MAX_PARTS: usize = 64;
-/// The smallest further block of a value.
-const MIN_PART: usize = 64;
-
-/// Ms since 1970.
-pub type Millis = u64;
 
 /// How much the cache holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,20 +39,6 @@ impl Limits {
     pub fn max_request(self) -> usize {
         self.bytes / VALUE_SHARE * 2 + MAX_BESIDE
     }
-}
-
-/// A value to be written.
-#[derive(Clone, Copy, Debug)]
-pub struct Write<'a> {
-    pub key: Key<'a>,
-    pub kind: Kind,
-    pub value: &'a [u8],
-    /// 0: never.
-    pub expires: Millis,
-    /// Ms after `expires` for which the stale value may be used.
-    pub grace: u32,
-    /// Ms before `expires` from which the value may be computed anew.
-    pub early: u32,
 }
 
 /// Why a value was not stored. What the key had before is gone then.
@@ -104,9 +86,9 @@ struct Meta {
 }
 
 pub struct Store {
-    memory: Memory,
-    blocks: Blocks,
-    cells: Cells,
+    space: Space,
+    /// None: it has the size that it should have.
+    moving: Option<Moving>,
     eviction: Eviction,
     deadlines: Deadlines,
     tags: Tags,
@@ -117,6 +99,14 @@ pub struct Store {
     rows: Rows,
     /// What was evicted, if somebody wants to know.
     evicted: Option<Vec<EvictedKey>>,
+}
+
+/// The entries are in another memory.
+pub struct Moved {
+    /// The memory that they were in, with what it had: it must be emptied before anything changes.
+    pub before: Memory,
+    /// Entries that were evicted because of the new size.
+    pub evicted: usize,
 }
 
 /// The key of an evicted entry.
@@ -146,25 +136,24 @@ impl Store {
     /// # Errors
     /// The kernel has no descriptors or memory for it.
     pub fn new(limits: Limits, seed: u32) -> io::Result<Self> {
-        let memory = Memory::new(limits.bytes, seed)?;
+        let space = Space::new(limits.bytes, seed)?;
         Ok(Self {
             max_entries: limits.entries,
-            blocks: Blocks::new(&memory.cache, memory.arena()),
-            cells: Cells::new(&memory.counters, (STATISTICS / 8) as u32),
-            eviction: Eviction::new(memory.buckets()),
+            moving: None,
+            eviction: Eviction::new(space.memory.buckets()),
             deadlines: Deadlines::default(),
             tags: Tags::default(),
             metas: Vec::new(),
             idle_ids: Vec::new(),
             entries: 0,
-            rows: Rows::new(Board::new(memory.counters.clone())),
+            rows: Rows::new(Board::new()?),
             evicted: None,
-            memory,
+            space,
         })
     }
 
     pub fn memory(&self) -> &Memory {
-        &self.memory
+        &self.space.memory
     }
 
     pub fn entries(&self) -> usize {
@@ -192,7 +181,7 @@ impl Store {
 
     /// Bytes of the arena in use.
     pub fn used_bytes(&self) -> usize {
-        self.memory.arena().len() - self.blocks.free_bytes()
+        self.space.used_bytes()
     }
 
     /// # Errors
@@ -218,18 +207,17 @@ impl Store {
     }
 
     fn put(&mut self, write: Write<'_>) -> Result<u32, Refused> {
-        let Write { key, kind, value, expires, grace, early } = write;
+        let Write { key, value, expires, grace, .. } = write;
         if key.units() > MAX_KEY_UNITS {
             return Err(Refused::KeyTooLong);
         }
-        if value.len() > self.memory.arena().len() / VALUE_SHARE {
+        if value.len() > self.space.memory.arena().len() / VALUE_SHARE {
             return Err(Refused::ValueTooLarge);
         }
-        let head = entry::KEY + key.bytes.len().next_multiple_of(4);
-        let parts = self.place(head, value.len()).ok_or(Refused::NoRoom)?;
+        let parts = self.place(key, value.len()).ok_or(Refused::NoRoom)?;
         // After `place`, which may have evicted the entry itself.
-        let hash = self.memory.hash(key);
-        let found = match self.memory.find(hash, key) {
+        let hash = self.space.memory.hash(key);
+        let found = match self.space.memory.find(hash, key) {
             Err(absent) if absent.length >= MAX_IN_BUCKET => {
                 if let Some(last) = absent.last {
                     self.remove(self.id_of(last), Removal::Evicted);
@@ -245,52 +233,21 @@ impl Store {
                 if self.entries >= self.max_entries {
                     self.evict();
                 }
-                (self.new_id(), self.memory.head(hash))
+                (self.new_id(), self.space.memory.head(hash))
             }
         };
-        let next = self.memory.word(old.map_or(link, |old| old.at() + entry::NEXT));
+        let next = self.space.memory.word(old.map_or(link, |old| old.at() + entry::NEXT));
+        let bytes = self.space.write(&parts, id, hash, next, &write);
+        let first = parts[0];
+        self.space.memory.set_hint(first, old.map_or(0, |old| self.space.memory.hint(old) + 1));
+        self.space.memory.relink(hash, link, first.0);
 
-        let (first, further) = (parts[0], &parts[1..]);
-        let at = first.at();
-        let flags = if key.is_wide { WIDE_KEY } else { 0 };
-        let shape = key.units() as u32 | u32::from(kind as u8) << 16 | u32::from(flags) << 24;
-        let expires_bits = (expires as f64).to_bits();
-        for (field, word) in [
-            (entry::NEXT, next),
-            (entry::HASH, hash),
-            (entry::SHAPE, shape),
-            (entry::EXPIRES, expires_bits as u32),
-            (entry::EXPIRES + 4, (expires_bits >> 32) as u32),
-            (entry::VALUE_BYTES, value.len() as u32),
-            (entry::MORE, further.first().map_or(0, |block| block.0)),
-            (entry::ID, id),
-            (entry::GRACE, grace),
-            (entry::EARLY, early),
-        ] {
-            self.memory.set_word(at + field, word);
-        }
-        let cache = &self.memory.cache;
-        cache.write(at + entry::KEY, key.bytes);
-        let room = Blocks::size(cache, first) - head;
-        let (part, mut rest) = value.split_at(value.len().min(room));
-        cache.write(at + head, part);
-        for (index, block) in further.iter().enumerate() {
-            let (part, after) = rest.split_at(rest.len().min(Blocks::size(cache, *block) - more::DATA));
-            rest = after;
-            self.memory.set_word(block.at() + more::NEXT, further.get(index + 1).map_or(0, |next| next.0));
-            self.memory.set_word(block.at() + more::BYTES, part.len() as u32);
-            cache.write(block.at() + more::DATA, part);
-        }
-        self.memory.set_hint(first, old.map_or(0, |old| self.memory.hint(old) + 1));
-        self.memory.relink(hash, link, first.0);
-
-        let bytes: u32 = parts.iter().map(|block| Blocks::size(&self.memory.cache, *block) as u32).sum();
         let row = if old.is_some() { self.metas[id as usize].row } else { self.rows.of(key) };
         let before = if old.is_some() { self.metas[id as usize].bytes } else { 0 };
         self.rows.board.add(row, figure::BYTES, i64::from(bytes) - i64::from(before));
         match old {
             Some(old) => {
-                self.free(old);
+                self.space.free(old);
                 self.eviction.resize(id, bytes);
             }
             None => {
@@ -304,17 +261,14 @@ impl Store {
         let known = std::mem::replace(&mut meta.ends, ends);
         (meta.block, meta.hash, meta.is_live, meta.bytes, meta.row) = (first, hash, true, bytes, row);
         self.deadlines.set(id, meta.life, ends, if old.is_some() { known } else { 0 });
+        self.changed(id, true);
         Ok(id)
     }
 
-    /// Blocks for an entry: one, or several when there is room in pieces alone. The first has `head` bytes at least.
-    fn place(&mut self, head: usize, value: usize) -> Option<Vec<Block>> {
-        let all = head + value;
+    /// Blocks for an entry; others are evicted for it. None: there is no room, whatever is evicted.
+    fn place(&mut self, key: Key, value: usize) -> Option<Vec<Block>> {
         loop {
-            if let Some(block) = self.blocks.take(&self.memory.cache, all) {
-                return Some(vec![block]);
-            }
-            if let Some(parts) = self.place_in_parts(head, value) {
+            if let Some(parts) = self.space.place(key, value) {
                 return Some(parts);
             }
             self.evict()?;
@@ -323,34 +277,120 @@ impl Store {
 
     /// Evicts an entry; None: there is none.
     fn evict(&mut self) -> Option<()> {
-        let evicted = self.eviction.evict(&mut Hints { memory: &self.memory, metas: &self.metas })?;
+        let evicted = self.eviction.evict(&mut Hints { memory: &self.space.memory, metas: &self.metas })?;
         self.remove(evicted, Removal::Evicted);
         Some(())
     }
 
-    fn place_in_parts(&mut self, head: usize, value: usize) -> Option<Vec<Block>> {
-        let cache = &self.memory.cache;
-        let least = ((head + value) / MAX_PARTS).max(MIN_PART);
-        if self.blocks.free_bytes() < head + value {
-            return None;
+    /// The entry has another value, is new, or is gone.
+    fn changed(&mut self, id: u32, is_live: bool) {
+        if let Some(moving) = &mut self.moving {
+            moving.changed(id, is_live);
         }
-        let mut parts = vec![self.blocks.take_largest(cache, head.max(least), head + value)?];
-        let mut rest = (head + value).saturating_sub(Blocks::size(cache, parts[0]));
-        while rest > 0 {
-            let Some(block) =
-                self.blocks.take_largest(cache, least.min(rest + more::DATA), rest + more::DATA)
-            else {
-                parts.into_iter().for_each(|block| self.blocks.give(cache, block));
+    }
+
+    /// Begins to move the entries to a memory of so many bytes, which `move_on` does in steps. A move that goes on is given
+    /// up.
+    ///
+    /// # Errors
+    /// The kernel has no descriptors or memory for it; the memory stays as it is.
+    pub fn resize(&mut self, bytes: usize) -> io::Result<()> {
+        self.moving = None;
+        if Memory::arena_bytes(bytes) != self.space.memory.arena().len() {
+            let space = Space::new(bytes, self.space.memory.seed())?;
+            let max_value = space.memory.arena().len() / VALUE_SHARE;
+            self.moving = Some(Moving::new(space, max_value, MAX_IN_BUCKET));
+        }
+        Ok(())
+    }
+
+    pub fn is_moving(&self) -> bool {
+        self.moving.is_some()
+    }
+
+    /// Copies some entries, about `work` of them, and evicts those that have no room where they go. When all are copied the
+    /// new memory takes over; the one before must be emptied before anything else changes.
+    pub fn move_on(&mut self, work: usize) -> Option<Moved> {
+        let ids = self.metas.len() as u32;
+        let mut left = self.moving.as_mut()?.step(work, ids);
+        while let Some(id) = self.moving.as_mut()?.next(ids) {
+            left = left.saturating_sub(self.copy(id));
+            if left == 0 {
                 return None;
-            };
-            rest = rest.saturating_sub(Blocks::size(cache, block) - more::DATA);
-            parts.push(block);
+            }
         }
-        Some(parts)
+        self.moving.take().map(|moving| self.take_over(moving))
+    }
+
+    /// Copies an entry, unless it is evicted; returns the cost.
+    fn copy(&mut self, id: u32) -> usize {
+        let mut cost = 0;
+        while let Meta { block, hash, is_live: true, bytes, .. } = self.metas[id as usize]
+            && let Some(moving) = &mut self.moving
+        {
+            cost += Moving::cost(bytes);
+            match moving.copy(&self.space, id, hash, block) {
+                Ok(()) => break,
+                Err(Uncopied::NoCell) => {
+                    self.make_plain(id);
+                    continue;
+                }
+                // It is there, so there is one to evict.
+                Err(Uncopied::NoRoom) => drop(self.evict()),
+                Err(Uncopied::TooLarge) => self.remove(id, Removal::Evicted),
+                Err(Uncopied::BucketFull(last)) => self.remove(last, Removal::Evicted),
+            }
+            self.moving.iter_mut().for_each(|moving| moving.evicted += 1);
+        }
+        cost.max(1)
+    }
+
+    /// Makes a counter a number that the writer alone changes.
+    fn make_plain(&mut self, id: u32) {
+        let block = self.metas[id as usize].block;
+        let Some(counter) = self.space.counter(block) else { return };
+        let text = counter.retire(&self.space.memory.counters).to_string();
+        let (key, is_wide) = self.space.memory.with_key(block, |key| (key.bytes.to_vec(), key.is_wide));
+        let tags: Vec<Box<[u8]>> = self.tags.of(id).map(Into::into).collect();
+        let expires = self.space.memory.expires(block) as Millis;
+        let [grace, early] =
+            [entry::GRACE, entry::EARLY].map(|field| self.space.memory.word(block.at() + field));
+        let key = Key { bytes: &key, is_wide };
+        match self.put(Write { key, kind: Kind::Json, value: text.as_bytes(), expires, grace, early }) {
+            Ok(id) => self.tags.set(id, tags.iter().map(AsRef::as_ref)),
+            Err(_) => drop(self.delete(key)),
+        }
+    }
+
+    fn take_over(&mut self, moving: Moving) -> Moved {
+        let evicted = moving.evicted;
+        let (space, copy_of, counters) = moving.finish();
+        let before = std::mem::replace(&mut self.space, space);
+        before.memory.retire();
+        for id in counters {
+            let block = self.metas[id as usize].block;
+            let copied = copy_of(id).and_then(|copied| self.space.counter(copied.block));
+            if let Some(counter) = copied
+                && let Some(known) = before.counter(block)
+            {
+                counter.store(&self.space.memory.counters, known.retire(&before.memory.counters));
+            }
+        }
+        for (id, meta) in (0u32..).zip(&mut self.metas).filter(|(_, meta)| meta.is_live) {
+            let Some(copied) = copy_of(id) else { continue };
+            if copied.bytes != meta.bytes {
+                let more = i64::from(copied.bytes) - i64::from(meta.bytes);
+                self.rows.board.add(meta.row, figure::BYTES, more);
+                self.eviction.resize(id, copied.bytes);
+            }
+            (meta.block, meta.bytes) = (copied.block, copied.bytes);
+        }
+        self.eviction.remember_at_most(self.space.memory.buckets());
+        Moved { before: before.memory, evicted }
     }
 
     fn id_of(&self, block: Block) -> u32 {
-        self.memory.word(block.at() + entry::ID)
+        self.space.memory.word(block.at() + entry::ID)
     }
 
     fn new_id(&mut self) -> u32 {
@@ -372,17 +412,18 @@ impl Store {
         let Meta { block, hash, bytes, row, .. } = self.metas[id as usize];
         if let (Removal::Evicted, Some(evicted)) = (why, &mut self.evicted) {
             let keep = |key: Key| EvictedKey { bytes: key.bytes.to_vec(), is_wide: key.is_wide };
-            evicted.push(self.memory.with_key(block, keep));
+            evicted.push(self.space.memory.with_key(block, keep));
         }
-        let link = self.memory.link_of(block, hash);
-        self.memory.relink(hash, link, self.memory.word(block.at() + entry::NEXT));
+        let link = self.space.memory.link_of(block, hash);
+        self.space.memory.relink(hash, link, self.space.memory.word(block.at() + entry::NEXT));
         self.eviction.remove(id);
         self.tags.remove(id);
-        self.free(block);
+        self.space.free(block);
         let meta = &mut self.metas[id as usize];
         (meta.life, meta.is_live) = (meta.life.wrapping_add(1), false);
         self.idle_ids.push(id);
         self.entries -= 1;
+        self.changed(id, false);
         let board = &self.rows.board;
         board.add(row, figure::ENTRIES, -1);
         board.add(row, figure::BYTES, -i64::from(bytes));
@@ -394,25 +435,9 @@ impl Store {
         }
     }
 
-    /// Frees the blocks of an entry that no reader finds any more, and its counter.
-    fn free(&mut self, block: Block) {
-        if let Some(counter) = self.counter(block) {
-            self.cells.give(&self.memory.counters, counter);
-        }
-        let further: Vec<Block> = self.memory.further(block).collect();
-        self.blocks.give(&self.memory.cache, block);
-        further.into_iter().for_each(|block| self.blocks.give(&self.memory.cache, block));
-    }
-
-    fn counter(&self, block: Block) -> Option<Counter> {
-        let at = self.memory.value_at(block);
-        (self.memory.kind(block) == Some(Kind::Counter))
-            .then(|| Counter { cell: self.memory.word(at), generation: self.memory.word(at + 4) as u16 })
-    }
-
     /// Whether the key was there.
     pub fn delete(&mut self, key: Key) -> bool {
-        let found = self.memory.find(self.memory.hash(key), key);
+        let found = self.space.memory.find(self.space.memory.hash(key), key);
         if let Ok(found) = found {
             self.remove(self.id_of(found.block), Removal::Deleted);
         }
@@ -421,22 +446,13 @@ impl Store {
 
     /// A fresh value's kind and bytes. A counter's value is its count as JSON.
     pub fn get(&self, key: Key, now: Millis) -> Option<(Kind, Vec<u8>)> {
-        self.fresh(key, now).and_then(|block| self.content(block))
+        self.fresh(key, now).and_then(|block| self.space.content(block))
     }
 
     fn fresh(&self, key: Key, now: Millis) -> Option<Block> {
-        let block = self.memory.find(self.memory.hash(key), key).ok()?.block;
-        let expires = self.memory.expires(block);
+        let block = self.space.memory.find(self.space.memory.hash(key), key).ok()?.block;
+        let expires = self.space.memory.expires(block);
         (expires == 0.0 || expires > now as f64).then_some(block)
-    }
-
-    fn content(&self, block: Block) -> Option<(Kind, Vec<u8>)> {
-        match self.counter(block) {
-            Some(counter) => {
-                Some((Kind::Json, counter.load(&self.memory.counters)?.to_string().into_bytes()))
-            }
-            None => Some((self.memory.kind(block)?, self.memory.value(block))),
-        }
     }
 
     /// Adds to a number; one that is absent begins with 0 and `expires`.
@@ -452,8 +468,8 @@ impl Store {
     ) -> Result<i64, NotIncremented> {
         let out_of_range = NotIncremented::OutOfRange;
         let found = self.fresh(key, now);
-        if let Some(counter) = found.and_then(|block| self.counter(block)) {
-            match counter.add(&self.memory.counters, by) {
+        if let Some(counter) = found.and_then(|block| self.space.counter(block)) {
+            match counter.add(&self.space.memory.counters, by) {
                 Ok(count) => return Ok(count),
                 Err(NotCounted::OutOfRange) => return Err(out_of_range),
                 // A worker has stored another generation in the cell: the count is lost.
@@ -461,30 +477,28 @@ impl Store {
             }
         }
         let before = found.map_or(Ok(0), |block| {
-            let text = self.content(block).map_or(Ok("0".into()), |(_, value)| String::from_utf8(value));
+            let text =
+                self.space.content(block).map_or(Ok("0".into()), |(_, value)| String::from_utf8(value));
             text.ok().and_then(|text| text.parse().ok()).ok_or(NotIncremented::NotANumber)
         })?;
         let count = i64::checked_add(before, by).ok_or(out_of_range)?;
         let (expires, grace) = found.map_or((expires, 0), |block| {
-            (self.memory.expires(block) as u64, self.memory.word(block.at() + entry::GRACE))
+            (self.space.memory.expires(block) as u64, self.space.memory.word(block.at() + entry::GRACE))
         });
         let tags: Vec<Box<[u8]>> =
             found.map(|block| self.tags.of(self.id_of(block)).map(Into::into).collect()).unwrap_or_default();
         let text = count.to_string();
-        let counter = self.cells.take(&self.memory.counters, count);
-        let encoded = counter.map(|counter| {
-            let (low, high) = (counter.cell.to_le_bytes(), u32::from(counter.generation).to_le_bytes());
-            [low, high].concat()
-        });
+        let counter = self.space.cells.take(&self.space.memory.counters, count);
+        let encoded = counter.map(encoded);
         // Without a cell the number is a value like others, which the writer alone changes.
         let (kind, value) = match &encoded {
-            Some(encoded) => (Kind::Counter, encoded.as_slice()),
+            Some(encoded) => (Kind::Counter, &encoded[..]),
             None => (Kind::Json, text.as_bytes()),
         };
         let write = Write { key, kind, value, expires, grace, early: 0 };
         let stored = self.set(write, tags.iter().map(AsRef::as_ref));
         if let (Err(_), Some(counter)) = (stored, counter) {
-            self.cells.give(&self.memory.counters, counter);
+            self.space.cells.give(&self.space.memory.counters, counter);
         }
         stored.map(|()| count).map_err(NotIncremented::Refused)
     }
@@ -501,15 +515,15 @@ impl Store {
         now: Millis,
     ) -> Result<bool, Refused> {
         let block = self.fresh(write.key, now);
-        let found = block.and_then(|block| self.content(block));
+        let found = block.and_then(|block| self.space.content(block));
         if found.as_ref().map(|(kind, value)| (*kind, value.as_slice())) != expected {
             return Ok(false);
         }
         // Processes count without the writer: what they add between the comparison and the change must not be lost.
-        let counter = block.and_then(|block| self.counter(block));
+        let counter = block.and_then(|block| self.space.counter(block));
         if let (Some(counter), Some((_, count))) = (counter, found) {
             let count = std::str::from_utf8(&count).ok().and_then(|count| count.parse().ok());
-            if !count.is_some_and(|count| counter.end_at(&self.memory.counters, count)) {
+            if !count.is_some_and(|count| counter.end_at(&self.space.memory.counters, count)) {
                 return Ok(false);
             }
         }
@@ -518,7 +532,7 @@ impl Store {
 
     /// Maximum bytes of a request.
     pub fn max_request(&self) -> usize {
-        Limits { bytes: self.memory.arena().len(), entries: 0 }.max_request()
+        Limits { bytes: self.space.memory.arena().len(), entries: 0 }.max_request()
     }
 
     /// Passes the entries that have not ended to `act`, as the requests that set them. A counter is its count as JSON.
@@ -534,9 +548,10 @@ impl Store {
             if !meta.is_live || (meta.ends != 0 && meta.ends <= now) {
                 continue;
             }
-            let Some((kind, value)) = self.content(meta.block) else { continue };
+            let Some((kind, value)) = self.space.content(meta.block) else { continue };
             let tags: Vec<u8> = self.tags.of(id).flat_map(|tag| [tag, &[0]].concat()).collect();
-            let (key, is_wide) = self.memory.with_key(meta.block, |key| (key.bytes.to_vec(), key.is_wide));
+            let (key, is_wide) =
+                self.space.memory.with_key(meta.block, |key| (key.bytes.to_vec(), key.is_wide));
             act(&Request {
                 operation: Operation::Set,
                 is_awaited: false,
@@ -546,9 +561,9 @@ impl Store {
                 value: &value,
                 tags: &tags,
                 expected: None,
-                expires: self.memory.expires(meta.block) as Millis,
-                grace: self.memory.word(meta.block.at() + entry::GRACE),
-                early: self.memory.word(meta.block.at() + entry::EARLY),
+                expires: self.space.memory.expires(meta.block) as Millis,
+                grace: self.space.memory.word(meta.block.at() + entry::GRACE),
+                early: self.space.memory.word(meta.block.at() + entry::EARLY),
                 added: 0,
             })?;
         }
@@ -569,7 +584,7 @@ impl Store {
         let mut removed = 0;
         for id in from..end {
             let Meta { block, is_live, .. } = self.metas[id as usize];
-            if is_live && self.memory.with_key(block, |key| is_match(pattern, key)) {
+            if is_live && self.space.memory.with_key(block, |key| is_match(pattern, key)) {
                 self.remove(id, Removal::Invalidated);
                 removed += 1;
             }

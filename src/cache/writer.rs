@@ -13,10 +13,13 @@ use super::layout::Key;
 use super::memory::Memory;
 use super::request::{Answer, Operation, Request, Status};
 use super::statistics::Board;
-use super::store::{EvictedKey, Limits, Millis, NotIncremented, Refused, Store, Write};
+use super::store::{EvictedKey, Limits, Millis, Moved, NotIncremented, Refused, Store, Write};
 
 /// Entries that one step of a pattern looks at.
 const SCAN: u32 = 4096;
+
+/// Entries that are copied in one step, when the cache gets another size.
+const MOVED: usize = 4096;
 
 /// Entries that end in one step.
 const MAX_EXPIRED: usize = 1024;
@@ -65,6 +68,8 @@ struct Client {
     scan: Option<Scan>,
     /// Requests that came after its pattern, with their numbers.
     later: VecDeque<(u32, Vec<u8>)>,
+    /// Memories that it may still look at, with their numbers.
+    before: Vec<(u32, Arc<Memory>)>,
 }
 
 /// Bytes that are no request.
@@ -81,6 +86,20 @@ pub struct Writer {
     notices: Vec<Notice>,
     /// Tasks that are done once.
     done: HashSet<Vec<u8>>,
+    /// The number of the memory; 0: the first.
+    memory: u32,
+    /// The memory that the entries have left, and that still has them.
+    left: Option<Arc<Memory>>,
+}
+
+/// The entries are in another memory: clients must map it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resized {
+    /// Bytes of entries.
+    pub bytes: usize,
+    pub entries: usize,
+    /// Entries that were evicted because of the new size.
+    pub evicted: usize,
 }
 
 impl Writer {
@@ -95,7 +114,55 @@ impl Writer {
             followers: HashSet::new(),
             notices: Vec::new(),
             done: HashSet::new(),
+            memory: 0,
+            left: None,
         })
+    }
+
+    /// Begins to move the entries to a memory of so many bytes, a part in each `work`.
+    ///
+    /// # Errors
+    /// See [`Store::resize`].
+    pub fn resize(&mut self, bytes: usize) -> io::Result<()> {
+        self.store.resize(bytes)
+    }
+
+    /// Moves some entries, if the cache is to have another size; returns when all are moved. `empty_before` must follow
+    /// before anything else is done.
+    pub fn move_on(&mut self) -> Option<Resized> {
+        let Moved { before, evicted } = self.store.move_on(MOVED)?;
+        let before = Arc::new(before);
+        for (client, known) in &mut self.clients {
+            self.store.memory().set_applied(*client, before.applied(*client));
+            known.before.push((self.memory, before.clone()));
+        }
+        self.left = Some(before);
+        self.memory = self.memory.wrapping_add(1);
+        let bytes = self.store.memory().arena().len();
+        Some(Resized { bytes, entries: self.store.entries(), evicted })
+    }
+
+    /// The clients were told of the other memory: in the one before they find nothing from now on, and never an old value.
+    pub fn empty_before(&mut self) {
+        self.left.take().iter().for_each(|left| left.empty());
+    }
+
+    /// The number of the memory, for clients.
+    pub fn memory_number(&self) -> u32 {
+        self.memory
+    }
+
+    /// Maximum bytes of a request.
+    pub fn max_request(&self) -> usize {
+        self.store.max_request()
+    }
+
+    /// The client's requests up to this one are visible to it, whichever memory it looks at.
+    fn set_applied(&self, client: u32, number: u32) {
+        self.store.memory().set_applied(client, number);
+        if let Some(known) = self.clients.get(&client) {
+            known.before.iter().for_each(|(_, memory)| memory.set_applied(client, number));
+        }
     }
 
     /// Writes the contents to a file; returns the number of entries.
@@ -170,7 +237,7 @@ impl Writer {
             .collect();
         scanning.iter().for_each(|client| self.scan(*client, now));
         let due = self.store.expire(now, MAX_EXPIRED);
-        let goes_on = self.clients.values().any(|client| client.scan.is_some());
+        let goes_on = self.store.is_moving() || self.clients.values().any(|client| client.scan.is_some());
         if goes_on { Some(now) } else { due }
     }
 
@@ -269,7 +336,7 @@ impl Writer {
             }
             Operation::Claim => match self.claim(client, number, key, early == 0, now) {
                 Some(status) => Ok((status, 0.0)),
-                None => return self.store.memory().set_applied(client, number),
+                None => return self.set_applied(client, number),
             },
             Operation::Release => {
                 if let Some(next) = self.flights.release(&name(key), client) {
@@ -286,8 +353,14 @@ impl Writer {
             Operation::Once if self.done.contains(&name(key)) => Ok((Status::Landed, 0.0)),
             Operation::Once => match self.claim(client, number, key, false, now) {
                 Some(status) => Ok((status, 0.0)),
-                None => return self.store.memory().set_applied(client, number),
+                None => return self.set_applied(client, number),
             },
+            Operation::Mapped => {
+                if let Some(known) = self.clients.get_mut(&client) {
+                    known.before.retain(|(memory, _)| i64::from(*memory) >= added);
+                }
+                done(true)
+            }
             Operation::Finish => {
                 self.done.insert(name(key));
                 done(true)
@@ -326,7 +399,7 @@ impl Writer {
         is_awaited: bool,
         outcome: Result<(Status, f64), Status>,
     ) {
-        self.store.memory().set_applied(client, request);
+        self.set_applied(client, request);
         let (status, number) = outcome.unwrap_or_else(|status| (status, 0.0));
         if is_awaited || outcome.is_err() {
             self.replies.push(Reply { client, request, answer: Answer { status, number } });

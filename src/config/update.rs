@@ -12,13 +12,14 @@ use crate::error::{Code, Error, Result};
 use serde_json::{Value, json};
 
 /// Options that can change while the cluster runs: paths, or the beginnings of paths. No secret may be among them.
-const LIVE: [&str; 6] = [
+const LIVE: [&str; 7] = [
     "resources",
     "autoScaling",
     "loadBalancing.admission",
     "processManagement.memoryThreshold",
     "processManagement.cpuThreshold",
     "security.limits.processes",
+    "cache.maxSize",
 ];
 /// These only apply to workers that are started later.
 const LATER: [&str; 1] = ["resources.performanceOptimization.lowMemoryMode"];
@@ -116,6 +117,7 @@ fn applied(config: &Config, whole: &Value) -> Result<Config> {
     changed.load_balancing.admission = read(whole, "loadBalancing.admission")?;
     changed.process_management = read(whole, "processManagement")?;
     changed.security.limits.processes = read(whole, "security.limits.processes")?;
+    changed.cache.max_size = read(whole, "cache.maxSize")?;
     Ok(changed)
 }
 

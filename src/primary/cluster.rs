@@ -786,6 +786,7 @@ impl Cluster {
             auto_scaling,
             scheduling,
             connections_per_worker,
+            cache_size,
             admission,
             changed,
         } = self.config.update(partial)?;
@@ -797,6 +798,7 @@ impl Cluster {
         self.scaling.configure(auto_scaling);
         self.publisher.set_auto_scaling(self.scaling.shown());
         self.dispatcher.limit_connections_per_worker(connections_per_worker);
+        self.cache.resize(cache_size as usize);
         if let Some(AdmissionSettings { of_dispatch, of_workers }) = admission {
             self.dispatcher.set_admission(of_dispatch);
             self.workers.set_admission(of_workers);

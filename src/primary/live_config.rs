@@ -28,6 +28,8 @@ pub(super) struct LiveSettings {
     pub auto_scaling: AutoScaling,
     pub scheduling: Scheduling,
     pub connections_per_worker: Option<u32>,
+    /// Bytes.
+    pub cache_size: u64,
     /// None: unchanged.
     pub admission: Option<AdmissionSettings>,
     /// The log line; None: every option had its value already.
@@ -65,6 +67,7 @@ impl LiveConfig {
             auto_scaling: self.config.auto_scaling.clone(),
             scheduling: configure::scheduling(&self.config.resources),
             connections_per_worker: self.config.resources.max_connections_per_worker,
+            cache_size: self.config.cache.max_size,
             admission: has_other_admission.then(|| AdmissionSettings {
                 of_dispatch: configure::dispatch_admission(&self.config),
                 of_workers: configure::worker_admission(&self.config),

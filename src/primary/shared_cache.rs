@@ -10,6 +10,8 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::cache::service::{Joining, Report, Service, Settings};
+use crate::cache::writer::Resized;
+use crate::config::units::size_text;
 use crate::event::Level;
 use crate::ipc::crypto::Pair;
 use crate::model::CacheStatistics;
@@ -21,7 +23,7 @@ const SAVE_TIMEOUT: Duration = Duration::from_secs(60);
 pub type Say = Box<dyn Fn(Level, String) + Send>;
 
 pub struct SharedCache {
-    settings: Settings,
+    settings: Mutex<Settings>,
     say: Arc<Mutex<Say>>,
     service: Mutex<Option<Service>>,
 }
@@ -33,7 +35,7 @@ fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl SharedCache {
     pub fn new(settings: Settings, say: Say) -> Self {
-        Self { settings, say: Arc::new(Mutex::new(say)), service: Mutex::default() }
+        Self { settings: Mutex::new(settings), say: Arc::new(Mutex::new(say)), service: Mutex::default() }
     }
 
     /// Writes the contents to their file, if there are some and it has one; returns when that is done, or says that it
@@ -45,13 +47,22 @@ impl SharedCache {
     fn save_within(&self, timeout: Duration) {
         let is_saved = locked(&self.service).as_ref().is_none_or(|service| service.save(timeout));
         if !is_saved {
-            let path = self.settings.persist.clone().unwrap_or_default();
+            let path = locked(&self.settings).persist.clone().unwrap_or_default();
             let text = format!(
                 "The shared cache is not yet written to {} after {} s, and nobody waits for it any more (cache.persist)",
                 path.display(),
                 timeout.as_secs_f64()
             );
             locked(&self.say)(Level::Warn, text);
+        }
+    }
+
+    /// The cache is to have so many bytes: at its first use, or as soon as its values are in other memory.
+    pub fn resize(&self, bytes: usize) {
+        let service = locked(&self.service);
+        let before = std::mem::replace(&mut locked(&self.settings).limits.bytes, bytes);
+        if before != bytes {
+            service.iter().for_each(|service| service.resize(bytes));
         }
     }
 
@@ -77,8 +88,9 @@ impl SharedCache {
             Some(service) => service,
             none => {
                 let say = self.say.clone();
-                let path = self.settings.persist.clone().unwrap_or_default();
-                none.insert(Service::start(self.settings.clone(), move |report| {
+                let settings = locked(&self.settings).clone();
+                let path = settings.persist.clone().unwrap_or_default();
+                none.insert(Service::start(settings, move |report| {
                     locked(&say)(level(&report), sentence(&report, &path));
                 })?)
             }
@@ -90,7 +102,7 @@ impl SharedCache {
 
 fn level(report: &Report) -> Level {
     match report {
-        Report::Saved(_) | Report::Loaded(_) => Level::Info,
+        Report::Saved(_) | Report::Loaded(_) | Report::Resized(_) => Level::Info,
         _ => Level::Warn,
     }
 }
@@ -107,6 +119,13 @@ fn sentence(report: &Report, path: &Path) -> String {
         Report::NotLoaded(error) => {
             format!("The shared cache begins empty, because {path} cannot be used: {error} (cache.persist)")
         }
+        Report::Resized(Resized { bytes, entries, evicted }) => {
+            format!(
+                "The shared cache has {} now: {entries} values, {evicted} were evicted (cache.maxSize)",
+                size_text(*bytes as u64)
+            )
+        }
+        Report::NotResized(error) => format!("The shared cache keeps its size: {error} (cache.maxSize)"),
         Report::NoMemory(error) => format!("The shared cache has no memory: {error}"),
         Report::Broken { name, reason } => format!("The cache channel of {name} was closed: {reason}"),
         Report::Failed(error) => {

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
 /// Creates a memfd of this many 8-byte cells, all 0.
 pub fn create(name: &str, cells: usize) -> io::Result<OwnedFd> {
@@ -77,6 +77,17 @@ impl Mapping {
             Some(start) => Ok(Self { start, cells, is_writable }),
             None => Err(io::ErrorKind::OutOfMemory.into()),
         }
+    }
+
+    /// Replaces the memory by zeros of this process's own. The memfd's memory can be freed, and the mapping stays valid: it
+    /// is as if another process had stored zeros.
+    pub fn vacate(&self) -> io::Result<()> {
+        let protection = if self.is_writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        // SAFETY: exactly the range of this mapping is mapped anew, at once and with the same protection; it is reached
+        // as atomics alone.
+        unsafe { mmap_anonymous(self.start.as_ptr().cast(), self.cells * 8, protection, flags) }?;
+        Ok(())
     }
 
     /// How many cells it has.
@@ -149,6 +160,19 @@ mod tests {
     fn what_is_mapped_to_be_read_is_not_written() {
         let memfd = create("drover-test", 8).unwrap();
         Mapping::read_only(memfd.as_fd(), 8).unwrap().cells();
+    }
+
+    #[test]
+    fn a_mapping_that_lets_its_memory_go_has_zeros() {
+        let memfd = create("drover-test", 1024).unwrap();
+        let all =
+            |mapping: &Mapping| (0..1024).map(|cell| mapping.load(cell, Ordering::Relaxed)).sum::<u64>();
+        let [own, other] = [0, 1].map(|_| Mapping::new(memfd.as_fd(), 1024).unwrap());
+        let read = Mapping::read_only(memfd.as_fd(), 1024).unwrap();
+        own.cells()[1000].store(7, Ordering::Relaxed);
+        [&own, &read].into_iter().for_each(|mapping| mapping.vacate().unwrap());
+        own.cells()[3].store(2, Ordering::Relaxed);
+        assert_eq!([all(&own), all(&read), all(&other)], [2, 0, 7]);
     }
 
     #[test]

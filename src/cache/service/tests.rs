@@ -1,5 +1,7 @@
 use super::*;
+use crate::cache::layout::APPLIED;
 use crate::cache::request::{Operation, Request, Status};
+use crate::sys::byte_memory::ByteMapping;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::sync::mpsc::Receiver as Reports;
@@ -34,12 +36,19 @@ impl Peer {
         let mut peer = Self::join(service);
         peer.sender.push_message(0, 0, &[OPEN]);
         peer.flush();
-        for _ in 0..3 {
-            let (frame, descriptor) = peer.next().unwrap();
-            let grant: Grant = serde_json::from_slice(&frame.payload).unwrap();
-            peer.grants.push((grant, descriptor.unwrap()));
-        }
+        peer.grants = peer.granted(&Part::ALL);
         peer
+    }
+
+    /// The grants of these parts, which come next.
+    fn granted(&mut self, parts: &[Part]) -> Vec<(Grant, OwnedFd)> {
+        let grant = |part: &Part| {
+            let (frame, descriptor) = self.next().unwrap();
+            let grant: Grant = serde_json::from_slice(&frame.payload).unwrap();
+            assert_eq!(grant.part, *part);
+            (grant, descriptor.unwrap())
+        };
+        parts.iter().map(grant).collect()
     }
 
     fn wait(&self, flags: PollFlags) {
@@ -93,8 +102,6 @@ fn clients_share_one_memory_which_only_the_service_writes() {
     let (service, _reports) = service();
     let (mut first, second) = (Peer::open(&service), Peer::open(&service));
     assert_eq!(first.ask(&Request::example(Operation::Set, "a")), DONE);
-    let parts: Vec<Part> = second.grants.iter().map(|(grant, _)| grant.part).collect();
-    assert_eq!(parts, [Part::Cache, Part::Hints, Part::Counters]);
     assert_ne!(first.grants[0].0.client, second.grants[0].0.client);
     let (grant, cache) = &second.grants[0];
     assert!(ByteMapping::new(cache.as_fd(), grant.bytes).is_err(), "it is sealed");
@@ -179,4 +186,44 @@ fn the_service_ends_with_its_handle() {
     let mut peer = Peer::open(&service);
     drop(service);
     assert!(peer.next().is_none());
+}
+
+#[test]
+fn clients_get_the_memory_of_another_size_and_nobody_waits_for_one_that_does_not_map_it() {
+    let (service, reports) = service();
+    let mut peers = [Peer::open(&service), Peer::open(&service)];
+    assert_eq!(peers[0].ask(&Request::example(Operation::Set, "a")), DONE);
+    service.resize(2 << 20);
+    let report = reports.recv().unwrap();
+    let Report::Resized(resized) = report else { panic!("{report:?}") };
+    assert_eq!(resized, Resized { bytes: 2 << 20, entries: 1, evicted: 0 });
+    let applied = |(grant, descriptor): &(Grant, OwnedFd)| {
+        let mapping = ByteMapping::read_only(descriptor.as_fd(), grant.bytes).unwrap();
+        mapping.load(APPLIED + grant.client as usize * 4, std::sync::atomic::Ordering::Acquire)
+    };
+    let larger = Limits { bytes: 2 << 20, ..LIMITS }.max_request();
+    for (peer, requests) in peers.iter_mut().zip([1, 0]) {
+        let grants = peer.granted(&Part::REMAPPED);
+        let (before, grant) = (peer.grants[0].0, grants[0].0);
+        assert_eq!((before.memory, grant.memory, grant.client), (0, 1, before.client));
+        assert_eq!((before.most, grant.most), (LIMITS.max_request(), larger));
+        assert_eq!(applied(&grants[0]), requests, "its writes are visible in the new one too");
+        // It looks at the old one still.
+        assert_eq!(peer.ask(&Request::example(Operation::Set, "b")), DONE);
+        assert_eq!((applied(&peer.grants[0]), applied(&grants[0])), (requests + 1, requests + 1));
+        // Now it does not.
+        peer.send(&Request { added: 1, ..Request::of(Operation::Mapped) });
+        assert_eq!(peer.ask(&Request::example(Operation::Set, "c")), DONE);
+        assert_eq!((applied(&peer.grants[0]), applied(&grants[0])), (requests + 1, requests + 3));
+    }
+    let late = Peer::open(&service);
+    assert_eq!((late.grants[0].0.memory, late.grants[0].0.most), (1, larger));
+    service.resize(1 << 20);
+    assert!(matches!(reports.recv().unwrap(), Report::Resized(_)));
+    // A client may not know yet that the cache is smaller.
+    let large = vec![0; larger - 1000];
+    peers[0].send(&Request { value: &large, ..Request::example(Operation::Set, "large") });
+    peers[0].flush();
+    peers[0].granted(&Part::REMAPPED);
+    assert_eq!(peers[0].answer().1, Status::ValueTooLarge as u8);
 }

@@ -1,12 +1,13 @@
 use super::*;
-use crate::cache::layout::{APPLIED, BUCKETS, HINT_SPAN, STATISTICS_ROWS, UNIT, header};
-use crate::cache::statistics::cell;
+use crate::cache::counters::Counter;
+use crate::cache::layout::{APPLIED, BUCKETS, HINT_SPAN, STATISTICS_ROWS, UNIT, header, more};
+use crate::cache::space::MAX_PARTS;
 use crate::sys::byte_memory::ByteMapping;
 use proptest::prelude::*;
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::AsFd;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// Of a test that waits for a race.
 const MAX_ROUNDS: usize = 50_000_000;
@@ -27,8 +28,7 @@ fn store(bytes: usize) -> Store {
 
 /// A figure of all namespaces.
 fn total(store: &Store, figure: usize) -> u64 {
-    let value = |row| store.memory().counters.cell(cell(row, figure) * 8).load(Relaxed);
-    (0..STATISTICS_ROWS as u8).map(value).sum()
+    (0..STATISTICS_ROWS as u8).map(|row| store.board().figure(row, figure)).sum()
 }
 
 fn value(store: &Store, name: &str) -> Option<Vec<u8>> {
@@ -87,8 +87,8 @@ fn a_full_cache_evicts_and_keeps_what_is_read() {
     let mut store = store(64 * 1024);
     store.set(text("hot", b"hot"), NO_TAGS).unwrap();
     for index in 0..5000 {
-        let hot = store.memory.find(store.memory.hash(key("hot")), key("hot")).unwrap().block;
-        store.memory.set_hint(hot, 3);
+        let hot = store.space.memory.find(store.space.memory.hash(key("hot")), key("hot")).unwrap().block;
+        store.space.memory.set_hint(hot, 3);
         store.set(text(&format!("cold {index}"), &[0; 100]), NO_TAGS).unwrap();
     }
     assert!(value(&store, "hot").is_some());
@@ -158,8 +158,8 @@ fn numbers_count_without_a_cell_too() {
 fn a_worker_that_stores_nonsense_in_a_cell_harms_that_count_alone() {
     let mut store = store(64 * 1024);
     store.increment(key("n"), 5, 0, 0).unwrap();
-    (0..store.memory.counters.size() / 8)
-        .for_each(|cell| store.memory.counters.cell(cell * 8).store(u64::MAX, Relaxed));
+    (0..store.space.memory.counters.size() / 8)
+        .for_each(|cell| store.space.memory.counters.cell(cell * 8).store(u64::MAX, Relaxed));
     assert_eq!(store.increment(key("n"), 1, 0, 0), Ok(1));
     assert_eq!(store.increment(key("n"), 1, 0, 0), Ok(2));
 }
@@ -209,10 +209,10 @@ fn patterns_and_tags_remove_what_they_name_and_nothing_else() {
 #[test]
 fn keys_that_collide_evict_each_other_and_nobody_else() {
     let mut store = store(64 * 1024);
-    let mask = store.memory.buckets() as u32 - 1;
+    let mask = store.space.memory.buckets() as u32 - 1;
     let names: Vec<String> = (0..100_000).map(|index| index.to_string()).collect();
     let colliding: Vec<&String> =
-        names.iter().filter(|name| store.memory.hash(key(name)) & mask == 5).take(40).collect();
+        names.iter().filter(|name| store.space.memory.hash(key(name)) & mask == 5).take(40).collect();
     store.set(text("other", b"1"), NO_TAGS).unwrap();
     colliding.iter().for_each(|name| store.set(text(name, b"1"), NO_TAGS).unwrap());
     assert_eq!((store.entries(), total(&store, figure::EVICTED)), (17, 24));
@@ -237,8 +237,8 @@ enum Seen {
 
 impl Reader {
     fn of(store: &Store) -> Self {
-        let length = store.memory.cache.size();
-        let cache = ByteMapping::read_only(store.memory.descriptors.cache.as_fd(), length).unwrap();
+        let length = store.space.memory.cache.size();
+        let cache = ByteMapping::read_only(store.space.memory.descriptors.cache.as_fd(), length).unwrap();
         let field = |cell: usize| cache.load(cell * 4, Acquire);
         assert_eq!(field(header::LAYOUT), 1);
         let (mask, seed, end) = (field(header::MASK) as usize, field(header::SEED), field(header::END));
@@ -321,8 +321,8 @@ fn a_reader_finds_what_the_writer_stored() {
     }
     store.delete(key("key 3"));
     assert_eq!(reader.get(key("key 3"), true), Seen::Absent);
-    store.memory.set_applied(2, 77);
-    assert_eq!((reader.word(APPLIED + 8), store.memory.applied(2)), (77, 77));
+    store.space.memory.set_applied(2, 77);
+    assert_eq!((reader.word(APPLIED + 8), store.space.memory.applied(2)), (77, 77));
 }
 
 /// A value whose bytes are all the same, as long as its first byte says: a torn one has others.
@@ -387,6 +387,24 @@ fn without_the_versions_values_would_be_torn() {
     assert!(torn > 0, "of {good}");
 }
 
+/// The counters that the store has in cells, with their counts.
+fn counters(store: &Store) -> Vec<(i64, Counter)> {
+    let live = store.metas.iter().filter(|meta| meta.is_live);
+    let counters = live.filter_map(|meta| store.space.counter(meta.block));
+    counters.filter_map(|counter| Some((counter.load(&store.space.memory.counters)?, counter))).collect()
+}
+
+/// Moves the rest, if the store is to have another size.
+fn move_all(store: &mut Store) -> Option<Moved> {
+    while store.is_moving() {
+        let moved = store.move_on(1000);
+        if moved.is_some() {
+            return moved;
+        }
+    }
+    None
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Set { key: u8, length: usize, expires: u64, tag: u8 },
@@ -395,6 +413,8 @@ enum Step {
     Tag { tag: u8 },
     Pattern { digit: u8 },
     Pass { ms: u64 },
+    Resize { pages: usize },
+    Move { work: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -406,6 +426,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0u8..4).prop_map(|tag| Step::Tag { tag }),
         1 => (0u8..10).prop_map(|digit| Step::Pattern { digit }),
         1 => (0u64..20).prop_map(|ms| Step::Pass { ms }),
+        1 => (5usize..20).prop_map(|pages| Step::Resize { pages }),
+        2 => (1usize..20).prop_map(|work| Step::Move { work }),
     ]
 }
 
@@ -415,23 +437,176 @@ struct Expected {
     tag: Option<u8>,
 }
 
+#[test]
+fn a_larger_memory_has_everything_that_was_there() {
+    let mut store = store(64 * 1024);
+    store.set(Write { expires: 100, grace: 50, early: 7, ..text("stale", b"1") }, [b"t".as_slice()]).unwrap();
+    store.increment(key("n"), 5, 0, 0).unwrap();
+    store.set(text("large", &[9; 8000]), [b"t".as_slice()]).unwrap();
+    let (block, counter) = (store.metas[1].block, counters(&store)[0].1);
+    store.space.memory.set_hint(block, 3);
+    let sets = total(&store, figure::SETS);
+    store.resize(1 << 20).unwrap();
+    assert!(store.move_on(1).is_none(), "a part of it");
+    // Changes of what is copied, and of what is not.
+    store.set(Write { expires: 100, grace: 50, early: 8, ..text("stale", b"2") }, [b"t".as_slice()]).unwrap();
+    store.set(text("late", b"3"), NO_TAGS).unwrap();
+    assert_eq!(counter.add(&store.space.memory.counters, 1), Ok(6));
+    let Moved { before, evicted } = move_all(&mut store).unwrap();
+    assert_eq!((evicted, counter.load(&before.counters)), (0, None));
+    assert_eq!(before.cache.load(header::RETIRED * 4, Relaxed), 1);
+    assert_eq!(store.space.memory.hint(store.metas[1].block), 3, "it was read often");
+    assert_eq!(value(&store, "large"), Some(vec![9; 8000]));
+    assert_eq!(value(&store, "late"), Some(b"3".into()));
+    assert_eq!(store.increment(key("n"), 1, 0, 0), Ok(7));
+    assert_eq!(value(&store, "stale"), Some(b"2".into()));
+    store.set(text("huge", &[1; 100_000]), NO_TAGS).unwrap();
+    assert_eq!(store.expire(150, 10), None);
+    assert_eq!((value(&store, "stale"), store.invalidate_tag(b"t")), (None, 1));
+    let figures = [figure::SETS, figure::EVICTED, figure::EXPIRED].map(|figure| total(&store, figure));
+    assert_eq!(figures, [sets + 3, 0, 1], "they go on");
+}
+
+#[test]
+fn a_smaller_memory_has_what_is_read_and_counts_what_it_evicts() {
+    let mut store = store(256 * 1024);
+    store.keep_evicted(true);
+    for index in 0..1000 {
+        store.set(text(&index.to_string(), &[1; 100]), NO_TAGS).unwrap();
+    }
+    store.set(text("large", &[2; 20_000]), NO_TAGS).unwrap();
+    for index in 0..100 {
+        let name = (index * 10).to_string();
+        let block = store.space.memory.find(store.space.memory.hash(key(&name)), key(&name)).unwrap().block;
+        store.space.memory.set_hint(block, 3);
+    }
+    store.resize(64 * 1024).unwrap();
+    let evicted = move_all(&mut store).unwrap().evicted;
+    assert_eq!(value(&store, "large"), None, "it is larger than an eighth");
+    assert!((0..100).all(|index| value(&store, &(index * 10).to_string()).is_some()));
+    assert_eq!(total(&store, figure::EVICTED) as usize, evicted);
+    assert_eq!((store.entries(), store.take_evicted().len()), (1001 - evicted, evicted));
+    assert!(store.used_bytes() > 60 * 1024, "{}", store.used_bytes());
+}
+
+#[test]
+fn numbers_without_a_cell_in_the_smaller_memory_go_on() {
+    let mut store = store(128 * 1024);
+    let name = |index: usize| format!("n{index}");
+    for index in 0..500 {
+        assert_eq!(store.increment(key(&name(index)), index as i64, 900, 0), Ok(index as i64));
+    }
+    let counters = counters(&store);
+    assert_eq!(counters.len(), 500);
+    store.resize(64 * 1024).unwrap();
+    let Moved { before, evicted } = move_all(&mut store).unwrap();
+    assert_eq!(evicted, 0);
+    assert!(counters.iter().all(|(_, counter)| counter.add(&before.counters, 1).is_err()));
+    for index in 0..500 {
+        assert_eq!(store.increment(key(&name(index)), 1, 0, 0), Ok(index as i64 + 1));
+    }
+    assert_eq!((store.expire(900, 1000), store.entries()), (None, 0), "their ends stay");
+}
+
+#[test]
+fn a_move_is_given_up_for_another_size() {
+    let mut store = store(256 * 1024);
+    for index in 0..100 {
+        store.set(text(&index.to_string(), &[1; 1000]), NO_TAGS).unwrap();
+    }
+    store.resize(64 * 1024).unwrap();
+    assert!(store.move_on(10).is_none());
+    store.resize(512 * 1024).unwrap();
+    assert_eq!(move_all(&mut store).map(|moved| moved.evicted), Some(0));
+    store.resize(64 * 1024).unwrap();
+    store.resize(512 * 1024).unwrap();
+    assert!(!store.is_moving());
+    assert_eq!((store.entries(), store.memory().arena().len()), (100, 512 * 1024));
+}
+
+#[test]
+fn changes_that_go_on_do_not_delay_the_move_for_ever() {
+    let mut store = store(256 * 1024);
+    let set_all = |store: &mut Store| {
+        (0..500).for_each(|index| store.set(text(&index.to_string(), b"1"), NO_TAGS).unwrap());
+    };
+    set_all(&mut store);
+    store.resize(512 * 1024).unwrap();
+    let mut steps = 0;
+    while store.move_on(4).is_none() {
+        set_all(&mut store);
+        steps += 1;
+        assert!(steps < 1000);
+    }
+    assert!(steps > 3, "{steps}");
+}
+
+/// Readers of a memory that is replaced while they look never see a value that is older than one that they or others
+/// have seen.
+#[test]
+fn no_reader_sees_an_earlier_value_while_memories_are_replaced() {
+    let mut store = store(64 * 1024);
+    let (newest, is_over, found) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
+    let (readers, joining) = std::sync::mpsc::channel::<Reader>();
+    let look = |reader: &Reader| {
+        let least = newest.load(Acquire);
+        if let Seen::Value(value) = reader.get(key("k"), true) {
+            let seen = u64::from_le_bytes(*value.first_chunk().unwrap());
+            assert!(seen >= least, "{seen} after {least}");
+            found.fetch_add(1, Relaxed);
+        }
+    };
+    std::thread::scope(|scope| {
+        let is_over = &is_over;
+        let reading = scope.spawn(move || {
+            let mut known: Vec<Reader> = Vec::new();
+            while !is_over.load(Relaxed) {
+                known.extend(joining.try_iter());
+                // The last ones: those before them are empty.
+                known.drain(..known.len().saturating_sub(2));
+                known.iter().for_each(&look);
+            }
+        });
+        readers.send(Reader::of(&store)).unwrap();
+        for round in 1..MAX_ROUNDS as u64 {
+            store.set(text("k", &round.to_le_bytes()), NO_TAGS).unwrap();
+            newest.store(round, Release);
+            if round % 50 == 0 {
+                store.resize(if round % 100 == 0 { 64 << 10 } else { 128 << 10 }).unwrap();
+            }
+            if let Some(Moved { before, .. }) = store.move_on(1) {
+                before.empty();
+                readers.send(Reader::of(&store)).unwrap();
+            }
+            let is_enough = round > 10_000 && found.load(Relaxed) > 10_000;
+            if is_enough || reading.is_finished() {
+                break;
+            }
+        }
+        is_over.store(true, Relaxed);
+        reading.join().unwrap();
+    });
+}
+
 proptest! {
     /// The store beside a map: it may have evicted an entry, and has nothing that the map has not.
     #[test]
     fn it_holds_what_a_map_would(steps in prop::collection::vec(step(), 1..300)) {
         let mut store = store(32 * 1024);
-        let reader = Reader::of(&store);
+        let mut reader = Reader::of(&store);
         let mut expected: HashMap<u8, Expected> = HashMap::new();
         let mut now = 1000;
         for step in steps {
             match step {
                 Step::Set { key: number, length, expires, tag } => {
                     let value = vec![number; length];
+                    let sets = total(&store, figure::SETS);
                     let expires = if expires == 0 { 0 } else { now + expires };
                     let name = number.to_string();
                     let write = Write { expires, ..text(&name, &value) };
                     store.set(write, [[b't', tag].as_slice()]).unwrap();
                     prop_assert_eq!(reader.get(key(&name), true), Seen::Value(value.clone()));
+                    prop_assert_eq!(total(&store, figure::SETS), sets + 1);
                     expected.insert(number, Expected { value, expires, tag: Some(tag) });
                 }
                 Step::Delete { key: number } => {
@@ -459,6 +634,23 @@ proptest! {
                     store.expire(now, usize::MAX);
                     expected.retain(|_, entry| entry.expires == 0 || entry.expires > now);
                 }
+                Step::Resize { pages } => store.resize(pages * 4096).unwrap(),
+                Step::Move { work } => {
+                    let counters = counters(&store);
+                    if let Some(Moved { before, .. }) = store.move_on(work) {
+                        let found = |number: u8| reader.get(key(&number.to_string()), true);
+                        for (number, entry) in expected.iter().filter(|(number, _)| **number < 40) {
+                            let found = found(*number);
+                            prop_assert!(found == Seen::Absent || found == Seen::Value(entry.value.clone()));
+                        }
+                        before.empty();
+                        prop_assert!((0..50).all(|number| found(number) == Seen::Absent));
+                        for (_, counter) in counters {
+                            prop_assert_eq!(counter.add(&before.counters, 1), Err(NotCounted::Gone));
+                        }
+                        reader = Reader::of(&store);
+                    }
+                }
             }
             let mut live = 0;
             for number in 0..50 {
@@ -467,10 +659,24 @@ proptest! {
                 prop_assert!(found.is_none() || found == expected.get(&number).map(|entry| entry.value.clone()));
             }
             prop_assert!(store.entries() >= live);
+            for number in 0..50 {
+                let text = number.to_string();
+                let is_there = store.space.memory.find(store.space.memory.hash(key(&text)), key(&text)).is_ok();
+                prop_assert_eq!(reader.get(key(&text), true) != Seen::Absent, is_there);
+            }
+            let bytes: u64 = store.metas.iter().filter(|meta| meta.is_live).map(|meta| u64::from(meta.bytes)).sum();
+            prop_assert_eq!(total(&store, figure::BYTES), bytes);
+            prop_assert_eq!(store.used_bytes() as u64, bytes + UNIT as u64);
+            prop_assert_eq!(total(&store, figure::ENTRIES) as usize, store.entries());
             // Each live entry has a hint of its own.
             let hints: BTreeSet<usize> =
                 store.metas.iter().filter(|meta| meta.is_live).map(|meta| meta.block.at() / HINT_SPAN).collect();
             prop_assert_eq!(hints.len(), store.entries());
+        }
+        let left: Vec<Option<(Kind, Vec<u8>)>> = (0..50).map(|number| store.get(key(&number.to_string()), now)).collect();
+        if move_all(&mut store).is_some_and(|moved| moved.evicted == 0) {
+            let moved: Vec<_> = (0..50).map(|number| store.get(key(&number.to_string()), now)).collect();
+            prop_assert_eq!(left, moved);
         }
         store.invalidate(key("*"), 0, u32::MAX);
         prop_assert_eq!((store.entries(), store.used_bytes()), (0, UNIT));
