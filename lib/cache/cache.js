@@ -459,8 +459,9 @@ class Cache extends EventEmitter {
    * @returns {any} undefined: there is none
    */
   #find(key, newer) {
-    const found = this.#look(key, newer);
-    return found === undefined && this.#connect().catchUp() ? this.#look(key, undefined) : found;
+    let found = this.#look(key, newer);
+    while (found === undefined && this.#connect().catchUp()) found = this.#look(key, undefined);
+    return found;
   }
 
   /** As `#find`, in the memory that this process knows. @param {string} key @param {Found | undefined} newer @returns {any} */

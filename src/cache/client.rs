@@ -299,9 +299,17 @@ impl Client {
     /// Reads whether there is another memory; true: there is, and it is mapped. Whatever else is read is delivered later.
     pub fn catch_up(&self) -> bool {
         if let Some(channel) = self.channel.borrow_mut().as_mut() {
-            // An end is read again.
-            if let Err(error) = self.read(channel) {
-                *self.broken.borrow_mut() = Some(error);
+            // Each read ends with a descriptor.
+            for _ in Part::REMAPPED {
+                let known = self.grants.borrow().len();
+                // An end is read again.
+                if let Err(error) = self.read(channel) {
+                    *self.broken.borrow_mut() = Some(error);
+                    break;
+                }
+                if self.next.borrow().is_some() || self.grants.borrow().len() == known {
+                    break;
+                }
             }
         }
         self.remap(true)
