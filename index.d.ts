@@ -13,7 +13,6 @@ export type {
   KoaLike,
   NestLike,
   NodeRequestListener,
-  RedisOptions,
   ServableApp,
   ServerOptions,
 } from './types/config';
@@ -89,6 +88,7 @@ export type {
   Severity,
 } from './types/observability';
 export type { AutoScalingConfig, ScaleDownThreshold, ScaleUpThreshold, ScalingDecision } from './types/scaling';
+export type { Fleet, FleetFigures, FleetLead, FleetMember, RedisOptions, RedisTlsOptions } from './types/fleet';
 export type { Cache, CacheConfig, CacheEvents, CacheGetOrSetOptions, CacheSetOptions, CacheStats } from './types/cache';
 export type { IPCConfig, IPCRule, SecurityConfig } from './types/security';
 export { BunIPCManager, IPCManager, MemoryManager, ProcessMonitor } from './types/services';

@@ -100,7 +100,7 @@ const choosing = (choices) => `
 import type { ClusterConfig } from ${JSON.stringify(path.join(root, 'index'))};
 
 type At<T, P extends string> = P extends \`\${infer Head}.\${infer Tail}\`
-  ? Head extends keyof T ? At<NonNullable<T[Head]>, Tail> : never
+  ? Head extends keyof T ? At<Extract<T[Head], object>, Tail> : never
   : P extends keyof T ? NonNullable<T[P]> : never;
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : A) : A;
 ${choices

@@ -9,6 +9,7 @@ import type { LoadBalancingConfig } from './dispatch';
 import type { ErrorHandlingConfig, LoggingConfig, MonitoringConfig } from './observability';
 import type { AutoScalingConfig } from './scaling';
 import type { CacheConfig } from './cache';
+import type { RedisOptions } from './fleet';
 import type { IPCConfig, SecurityConfig } from './security';
 import type { HealthCheckConfig, LimitsConfig, ProcessManagementConfig, ResourceConfig } from './supervision';
 import type { Duration } from './units';
@@ -57,6 +58,8 @@ export interface ClusterConfig {
   security?: SecurityConfig;
   /** The cache that all processes share. */
   cache?: CacheConfig;
+  /** The primaries of all machines with this Redis and prefix are one fleet. It may also stand beside `cluster`. */
+  redis?: boolean | string | RedisOptions;
 
   /** Synonym of `autoScaling`. */
   scaling?: AutoScalingConfig;
@@ -93,17 +96,6 @@ export interface ClusterConfig {
 /** Every key of {@link ClusterConfig} may be in `config` or next to `enabled`. */
 export interface ClusterOptions extends ClusterConfig {
   config?: ClusterConfig;
-}
-
-export interface RedisOptions {
-  /** true if any other option of Redis is given. @default false */
-  enabled?: boolean;
-  url?: string | undefined;
-  /** @default 'localhost' */
-  host?: string | undefined;
-  /** @default 6379 */
-  port?: number | string | undefined;
-  password?: string | undefined;
 }
 
 export type NodeRequestListener = (request: http.IncomingMessage, response: http.ServerResponse) => unknown;
@@ -162,8 +154,8 @@ export interface ServerOptions {
   /** Add `X-Worker-ID` and `X-Worker-PID` to HTTP/1 responses. @default true outside production */
   exposeWorkerHeaders?: boolean;
   /**
-   * Share sessions, cache and broadcasts with other machines; REDIS_URL and the other REDIS_ variables supply missing
-   * options. Refused by this version.
+   * The primaries of all machines with this Redis and prefix are one fleet: broadcasts, invalidations, sessions, limits and
+   * one leader. REDIS_URL and the other REDIS_ variables supply missing options.
    */
   redis?: boolean | string | RedisOptions;
   cluster?: ClusterOptions;

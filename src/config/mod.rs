@@ -112,7 +112,7 @@ pub fn load_cluster(input: &Input<'_>) -> Result<Loaded> {
 fn load_form(input: &Input<'_>, form: Form) -> Result<Loaded> {
     let index = Index::new(form);
     let name = if form == Form::Server { "options" } else { "config" };
-    let options = sections::server::with_redis_spelled_out(input.options);
+    let options = sections::redis::with_redis_spelled_out(input.options);
     let mut settings = Settings::read(&index, &options, name);
     ask_for_redis(&mut settings, &options);
     let from_code = settings.given.clone();
@@ -145,7 +145,7 @@ fn load_form(input: &Input<'_>, form: Form) -> Result<Loaded> {
 
 /// An empty `redis` enables Redis too: the environment supplies its options.
 fn ask_for_redis(settings: &mut Settings, options: &Value) {
-    let key = schema::key("redis.enabled").filter(|_| options["redis"].is_object());
+    let key = schema::key("redis.enabled").filter(|_| sections::redis::is_asked_for(options));
     if let Some(key) = key.filter(|key| !settings.is_given(key.path)) {
         let setting = settings::Setting { key, value: json!(true), origin: "redis".into() };
         settings.given.insert(key.path, setting);

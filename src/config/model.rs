@@ -9,10 +9,10 @@ use super::sections::ipc::Ipc;
 use super::sections::logging::Logging;
 use super::sections::monitoring::Monitoring;
 use super::sections::process::ProcessManagement;
+use super::sections::redis::Redis;
 use super::sections::resources::Resources;
 use super::sections::scaling::AutoScaling;
 use super::sections::security::Security;
-use super::sections::server::Redis;
 use super::sections::worker::{WorkerEnvironment, Workers};
 use super::tree;
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,6 @@ pub struct Config {
     pub host: Option<String>,
     #[serde(skip_serializing)]
     pub expose_worker_headers: bool,
-    #[serde(skip_serializing)]
-    pub redis: Redis,
 
     /// The value from environment or code; whether there is a cluster is [`super::Loaded::clustering`].
     pub enabled: bool,
@@ -56,6 +54,7 @@ pub struct Config {
     pub error_handling: ErrorHandling,
     pub security: Security,
     pub cache: Cache,
+    pub redis: Redis,
 }
 
 impl Config {

@@ -44,6 +44,8 @@ pub fn check(settings: &Settings, whole: &Value) -> Vec<Fault> {
         .chain(facts.schemas_can_be_checked())
         .chain(facts.cache_can_be_mapped())
         .chain(facts.webhook_is_an_address())
+        .chain(facts.fleet_is_one_place())
+        .chain(facts.fleet_has_a_key())
         .collect()
 }
 
@@ -73,6 +75,28 @@ impl Facts<'_> {
         };
         let setting = self.settings.given.get(path)?;
         Some(Fault { path: setting.origin.clone(), found: shown(&setting.value), allowed, hint: None })
+    }
+
+    fn fleet_is_one_place(&self) -> Option<Fault> {
+        const WAYS: [&str; 3] = ["redis.url", "redis.sentinels", "redis.nodes"];
+        let mut given = WAYS.iter().filter_map(|path| self.settings.given.get(path));
+        let (_, second) = (given.next()?, given.next()?);
+        let allowed = "one of redis.url, redis.sentinels and redis.nodes".to_owned();
+        let found = "another one too".to_owned();
+        Some(Fault { path: second.origin.clone(), found, allowed, hint: None })
+    }
+
+    /// What passes over Redis is encrypted with a key that all machines have.
+    fn fleet_has_a_key(&self) -> Option<Fault> {
+        let is = |path: &str| tree::get(self.whole, path) == Some(&json!(true));
+        let lacks = is("redis.enabled") && is("ipc.encryption") && !self.settings.is_given("ipc.key");
+        let path = self.settings.given.get("redis.enabled").map(|setting| setting.origin.clone());
+        lacks.then(|| Fault {
+            path: path.unwrap_or_else(|| "redis".into()),
+            found: "ipc.encryption without ipc.key".to_owned(),
+            allowed: "ipc.key (or the variable IPC_ENCRYPTION_KEY), the same on every machine".to_owned(),
+            hint: None,
+        })
     }
 
     fn webhook_is_an_address(&self) -> Option<Fault> {

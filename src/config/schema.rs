@@ -56,7 +56,8 @@ impl Index {
             // It is in no section, so that no fault and no suggestion mentions it.
             let tls = &sections::server::TLS;
             index.spellings.insert(tls.path.to_owned(), Spelling { key: tls, kind: &tls.kind });
-            for key in sections::server() {
+            let redis = sections::redis::KEYS.iter().copied().flatten();
+            for key in sections::server().chain(redis) {
                 for (path, kind) in key.spellings() {
                     index.insert(path, Spelling { key, kind }, path == key.path);
                 }

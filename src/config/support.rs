@@ -35,7 +35,6 @@ use Support::{Full, Lacks, Only};
 
 /// By canonical path; the longest prefix of a key's path applies, and a key without one is supported.
 const TABLE: &[(&str, Support)] = &[
-    ("redis", Lacks("Redis")),
     ("interpreter", Only(is_runtime, "node or bun", "another interpreter than node or bun")),
     ("security", Lacks("isolation")),
     ("security.ipc", Full),
@@ -181,8 +180,8 @@ mod tests {
 
     #[test]
     fn no_refusal_shows_a_secret() {
-        let config = json!({ "redis": { "password": "hunter2" } });
-        let settings = Settings::read(&Index::new(Form::Server), &config, "options");
+        let config = json!({ "security": { "modules": { "deny": ["hunter2"] } } });
+        let settings = Settings::read(&Index::new(Form::Cluster), &config, "config");
         let refused = unsupported(&settings.given, true);
         assert_eq!(refused.len(), 1);
         assert!(!format!("{refused:?}").contains("hunter2"));

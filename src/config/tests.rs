@@ -155,15 +155,23 @@ fn what_is_lacking_is_refused_only_where_it_is_asked_for() {
     let environment =
         [("IPC_ENCRYPTION_KEY", "a passphrase of some length"), ("CLUSTER_MONITORING_PORT", "3004")];
     assert_eq!(loaded(cluster(json!({})), &environment).unsupported, []);
+}
+
+#[test]
+fn redis_may_stand_beside_the_cluster_and_in_it() {
     for options in [
         json!({ "redis": true }),
         json!({ "redis": {} }),
         json!({ "redis": "redis://a" }),
         json!({ "redis": { "host": "a" } }),
+        json!({ "cluster": { "redis": "redis://a" } }),
+        json!({ "cluster": { "config": { "redis": { "host": "a" } } } }),
     ] {
-        assert_eq!(loaded(options.clone(), &[]).unsupported[0].path, "redis", "{options}");
+        let found = loaded(options.clone(), &[]);
+        assert_eq!((found.unsupported, found.config.redis.enabled), (vec![], true), "{options}");
     }
-    assert_eq!(loaded(json!({ "redis": false }), &[]).unsupported, []);
+    assert!(!loaded(json!({ "redis": false }), &[]).config.redis.enabled);
+    assert!(!loaded(json!({}), &[("REDIS_URL", "redis://a")]).config.redis.enabled);
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod ipc;
 pub mod logging;
 pub mod monitoring;
 pub mod process;
+pub mod redis;
 pub mod resources;
 pub mod scaling;
 pub mod security;
@@ -34,6 +35,7 @@ pub const CLUSTER: &[Section] = &[
     ("errorHandling", errors::KEYS),
     ("security", security::KEYS),
     ("cache", cache::KEYS),
+    ("redis", redis::KEYS),
 ];
 
 /// Every key: those of `createServer` and those of a ClusterConfig.
