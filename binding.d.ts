@@ -21,6 +21,22 @@ export declare class Configuration {
 }
 export type NativeConfiguration = Configuration
 
+/** The fleet of a cluster, in the primary, or of a process without one. It is joined at the first use. */
+export declare class Fleet {
+  /** `script`: the name of the program's file; `name`: of its package or folder. Check `refusal` before anything else. */
+  constructor(configuration: Configuration, cache: SharedCache, script: string, name: string)
+  /** The error if it could not be created: `{ code, message, details }`, or null. */
+  get refusal(): any
+  /**
+   * Opens it for this process's program: see [`connect`]. `receives`: messages for all workers are for it too. `{ ok }`
+   * or `{ error }`.
+   */
+  open(into: object, deliver: (arg: object) => void, receives: boolean): any
+  /** Leaves the fleet, and returns when that is done. */
+  close(): void
+}
+export type NativeFleet = Fleet
+
 /** The store in which this process writes its metrics. */
 export declare class MetricStore {
   /** A store without a cluster, which no other process reads. */
@@ -77,7 +93,7 @@ export declare class NativeMonitor {
  */
 export declare class Primary {
   /** `launching`: how a worker is started. Check `refusal` before anything else. */
-  constructor(configuration: Configuration, launching: any, cache: SharedCache, onOutput: (arg: string) => void)
+  constructor(configuration: Configuration, launching: any, cache: SharedCache, fleet: Fleet | undefined | null, onOutput: (arg: string) => void)
   /** The error if the primary could not be created: `{ code, message, details }`, or null. */
   get refusal(): any
   open(id: number, address: any, options: any): void
@@ -205,6 +221,8 @@ export interface Constants {
   logMarks: LogMarks
   /** The layout of the shared cache's memory in bytes, with the numbers of requests and answers. */
   cache: any
+  /** The numbers of requests to the fleet, of its answers and notices. */
+  fleet: any
 }
 
 /** Counts a garbage collection that the runtime reports to JavaScript. */
@@ -258,6 +276,9 @@ export interface Messages {
   /** A worker's id as a number is its generation times this, plus its slot. */
   GENERATION: number
 }
+
+/** Milliseconds on the clock of the machine that all of its processes share, and that tells when a lease ends. */
+export declare function monotonicMs(): number
 
 /** The kinds of notifications that a worker's JavaScript gets. */
 export interface Notifications {
@@ -532,6 +553,9 @@ export declare function workerMoveConnections(group: number, most: number, quiet
 
 /** Opens the shared cache in a worker, once in its life: see [`connect`]. `{ ok: { client } }` or `{ error }`. */
 export declare function workerOpenCache(into: object, deliver: (arg: object) => void): any
+
+/** Opens the fleet in a worker, once in its life: see [`connect`]. `{ ok }` or `{ error }`. */
+export declare function workerOpenFleet(into: object, deliver: (arg: object) => void): any
 
 /**
  * Whether the descriptor is a socket of this process's program that can listen: not one of drover's, and not

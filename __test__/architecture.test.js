@@ -12,7 +12,7 @@ const root = path.join(__dirname, '..');
 const lib = path.join(root, 'lib');
 
 /** Folders of lib/; each uses only those behind it, and the files of lib/ itself. */
-const LAYERS = ['adapters', 'api', 'primary', 'worker', 'cache', 'http', 'messages', 'metrics', 'process', 'runtime'];
+const LAYERS = ['adapters', 'api', 'primary', 'worker', 'cache', 'fleet', 'http', 'messages', 'metrics', 'process', 'runtime'];
 
 /** Files of lib/ that every folder may use. They use nothing but each other and the runtime. */
 const BASE = ['errors.js', 'native.js', 'options.js', 'retry.js', 'symbols.js'];

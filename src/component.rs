@@ -18,10 +18,12 @@ pub enum Component {
     Requests,
     /// The log itself.
     Log,
+    /// Other machines.
+    Fleet,
 }
 
 impl Component {
-    pub const ALL: [Component; 8] = [
+    pub const ALL: [Component; 9] = [
         Component::Supervisor,
         Component::Workers,
         Component::Dispatch,
@@ -30,10 +32,11 @@ impl Component {
         Component::Monitoring,
         Component::Requests,
         Component::Log,
+        Component::Fleet,
     ];
 
-    pub const NAMES: [&'static str; 8] =
-        ["supervisor", "workers", "dispatch", "health", "messages", "monitoring", "requests", "log"];
+    pub const NAMES: [&'static str; 9] =
+        ["supervisor", "workers", "dispatch", "health", "messages", "monitoring", "requests", "log", "fleet"];
 
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]

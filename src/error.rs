@@ -47,6 +47,8 @@ pub enum Code {
     HandlerExists,
     /// `getOrSet` has no value within `hardTimeout`.
     CacheTimeout,
+    /// Redis cannot be reached, or refuses, and the operation needs it.
+    FleetUnavailable,
     /// A worker's program loads another version of drover than the one that attached the worker.
     VersionMismatch,
     /// An option that cannot change while the cluster runs; `details.options` lists all of them.
@@ -59,7 +61,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Code; 23] = [
+    pub const ALL: [Code; 24] = [
         Code::ConfigurationInvalid,
         Code::NotSupported,
         Code::NotClustered,
@@ -79,6 +81,7 @@ impl Code {
         Code::MessageRefused,
         Code::HandlerExists,
         Code::CacheTimeout,
+        Code::FleetUnavailable,
         Code::VersionMismatch,
         Code::RestartRequired,
         Code::ResourceExhausted,

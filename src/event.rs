@@ -153,6 +153,19 @@ pub enum Event {
     /// Ids of workers; None if there is or was no leader.
     #[serde(rename = "leader:changed")]
     LeaderChanged { from: Option<String>, to: Option<String> },
+    /// Redis is reached: this machine is one of the fleet.
+    #[serde(rename = "fleet:available")]
+    FleetAvailable { machines: u32 },
+    /// Redis cannot be reached, or refuses. What is of this machine alone goes on.
+    #[serde(rename = "fleet:unavailable")]
+    FleetUnavailable { reason: String },
+    #[serde(rename = "fleet:joined")]
+    FleetJoined { machine: String, host: String },
+    #[serde(rename = "fleet:left")]
+    FleetLeft { machine: String, host: String },
+    /// This machine leads the fleet, with this fencing token, or no longer: None.
+    #[serde(rename = "fleet:leader")]
+    FleetLeader { token: Option<u64> },
     #[serde(rename = "cluster:started")]
     ClusterStarted { worker_count: u32 },
     #[serde(rename = "cluster:degraded")]
@@ -396,6 +409,11 @@ impl Event {
             | Event::WorkerLimit { .. } => Component::Workers,
             Event::WorkerUnhealthy { .. } | Event::HealthChanged { .. } => Component::Health,
             Event::LeaderChanged { .. } => Component::Messages,
+            Event::FleetAvailable { .. }
+            | Event::FleetUnavailable { .. }
+            | Event::FleetJoined { .. }
+            | Event::FleetLeft { .. }
+            | Event::FleetLeader { .. } => Component::Fleet,
             Event::ClusterStarted { .. }
             | Event::ClusterDegraded { .. }
             | Event::ClusterScaled { .. }
@@ -529,6 +547,27 @@ impl Event {
             }
             Event::LeaderChanged { to: Some(to), .. } => (Level::Debug, format!("Worker {to} leads")),
             Event::LeaderChanged { to: None, .. } => (Level::Debug, "Nobody leads".to_owned()),
+            Event::FleetAvailable { machines } => {
+                let machines =
+                    if *machines == 1 { "1 machine".into() } else { format!("{machines} machines") };
+                (Level::Info, format!("The fleet is reached through Redis: {machines}"))
+            }
+            Event::FleetUnavailable { reason } => {
+                let text = format!("Redis cannot be used, this machine goes on alone: {reason}");
+                (Level::Warn, text)
+            }
+            Event::FleetJoined { machine, host } => {
+                (Level::Info, format!("Machine {machine} ({host}) has joined the fleet"))
+            }
+            Event::FleetLeft { machine, host } => {
+                (Level::Info, format!("Machine {machine} ({host}) has left the fleet"))
+            }
+            Event::FleetLeader { token: Some(_) } => {
+                (Level::Debug, "This machine leads the fleet".to_owned())
+            }
+            Event::FleetLeader { token: None } => {
+                (Level::Debug, "This machine no longer leads the fleet".to_owned())
+            }
             Event::ClusterStarted { worker_count } => {
                 (Level::Info, format!("All {worker_count} workers are ready"))
             }

@@ -7,6 +7,7 @@
 //! | `primary` | the loop that owns a cluster's state; routes inputs, carries out effects |
 //! | `worker` | the worker, on its runtime's own event loop |
 //! | `admin` | the monitoring API and the dashboard: HTTP only |
+//! | `fleet` | the primaries of several machines, joined by Redis |
 //! | `webhook` | notifications to a URL |
 //! | `observe` | stored events, errors and history |
 //! | `dispatch` | listener groups, the accept thread, placement, handoff and take-back of connections |
@@ -39,6 +40,7 @@ pub mod dispatch;
 pub mod error;
 pub mod error_groups;
 pub mod event;
+pub mod fleet;
 pub mod health;
 pub mod ipc;
 pub mod limits;

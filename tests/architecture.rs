@@ -47,7 +47,7 @@ const LAYERS: [&[&str]; 15] = [
     &["metrics::view"],
     &["dispatch", "health::probe", "process", "log"],
     &["observe"],
-    &["admin", "cache", "webhook"],
+    &["admin", "cache", "fleet", "webhook"],
     &["primary", "worker"],
     &["bindings"],
 ];
@@ -56,7 +56,7 @@ const LAYERS: [&[&str]; 15] = [
 const PURE_LAYERS: usize = 6;
 
 /// Pure modules in layers that are not pure.
-const PURE_PARTS: [&str; 22] = [
+const PURE_PARTS: [&str; 30] = [
     "cache::deadlines",
     "cache::eviction",
     "cache::flights",
@@ -76,6 +76,14 @@ const PURE_PARTS: [&str; 22] = [
     "primary::lifecycle",
     "primary::readiness",
     "primary::workers::pending_starts",
+    "fleet::backlog",
+    "fleet::gathering",
+    "fleet::lease",
+    "fleet::members",
+    "fleet::parts",
+    "fleet::pause",
+    "fleet::request",
+    "fleet::seal",
     "worker::connection_limits",
     "worker::http_wire",
     "worker::moves",

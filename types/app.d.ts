@@ -9,6 +9,7 @@ import type { Messaging } from './messages';
 import type { ClusterMetrics, HealthStatus, MetricsRegistry } from './metrics';
 import type { ScalingDecision } from './scaling';
 import type { Cache } from './cache';
+import type { Fleet, FleetLead } from './fleet';
 import type { WorkerInfo } from './worker';
 
 /**
@@ -118,13 +119,17 @@ export interface ClusterApp<Server extends net.Server = net.Server> extends Mess
   /** Calls `callback` whenever this worker becomes the leader. */
   onLeader(callback: () => void | Promise<void>): void;
   /** Runs `task` in the leader only; resolves to undefined in other workers. */
-  runOnce<T>(name: string, task: () => T | Promise<T>): Promise<T | undefined>;
+  runOnce<T>(name: string, task: () => T | Promise<T>, options?: { scope?: 'cluster' }): Promise<T | undefined>;
+  /** In the leader of the whole fleet: see {@link Fleet}. Rejects with `FLEET_UNAVAILABLE` while that cannot be known. */
+  runOnce<T>(name: string, task: (lead: FleetLead) => T | Promise<T>, options: { scope: 'fleet' }): Promise<T | undefined>;
 
   /**
    * The cache that all processes of the cluster share. An Express application's own cache of views stays apart from it.
    */
   readonly cache: Cache;
-  /** Removes the keys that match a pattern such as `user:*`, and tells every worker (`cache:invalidate`). */
+  /** The machines that run this program, if there is `redis` in the configuration; else this one. */
+  readonly fleet: Fleet;
+  /** Removes the keys that match a pattern such as `user:*`, and tells every worker of every machine (`cache:invalidate`). */
   invalidateCache(pattern: string): Promise<void>;
 }
 

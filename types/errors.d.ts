@@ -42,6 +42,7 @@ export type ClusterErrorCode =
   | 'HANDLER_EXISTS'
   /** `getOrSet` has no value within `hardTimeout`. */
   | 'CACHE_TIMEOUT'
+  | 'FLEET_UNAVAILABLE'
   /** A worker's program loads another version of drover than the one that attached the worker. */
   | 'VERSION_MISMATCH'
   /** An option that cannot change while the cluster runs; `details.options` lists all of them. */

@@ -141,6 +141,14 @@ export interface ClusterEvents {
   'metrics:updated': (data: { metrics: ClusterMetrics; timestamp: Timestamp }) => void;
   /** Ids of workers; null if there is or was no leader. */
   'leader:changed': (data: { from: string | null; to: string | null; timestamp: Timestamp }) => void;
+  /** Redis is reached; `machines`: those of the fleet. */
+  'fleet:available': (data: { machines: number; timestamp: Timestamp }) => void;
+  /** Redis cannot be reached, or refuses. What is of this machine alone goes on. */
+  'fleet:unavailable': (data: { reason: string; timestamp: Timestamp }) => void;
+  'fleet:joined': (data: { machine: string; host: string; timestamp: Timestamp }) => void;
+  'fleet:left': (data: { machine: string; host: string; timestamp: Timestamp }) => void;
+  /** This machine leads the fleet, with this fencing token; null: no longer. */
+  'fleet:leader': (data: { token: number | null; timestamp: Timestamp }) => void;
   /** In the primary: a message that a worker sent with `process.send`, `sendToPrimary` or `sendToMaster`. */
   message: (worker: WorkerInfo, message: any) => void;
   alert: (data: { severity: EventLevel; message: string; timestamp: Timestamp }) => void;

@@ -9,9 +9,12 @@ export interface IPCMessage {
   type: string;
   data: any;
   timestamp: Timestamp;
-  from: 'master' | 'worker';
+  /** `fleet`: a process of another machine. */
+  from: 'master' | 'worker' | 'fleet';
   /** Id of the sending worker. */
   workerId?: string;
+  /** Id of the sending machine, if it is another one. */
+  machine?: string;
   /** Id of the receiving worker. */
   to?: string;
   correlationId?: string;
@@ -22,7 +25,10 @@ export interface IPCResponse {
   id: string;
   /** Id of the request. */
   correlationId: string;
-  workerId: string;
+  /** Undefined if a machine has not answered at all. */
+  workerId?: string;
+  /** With `scope: 'fleet'`: id of the machine, if it is another one. */
+  machine?: string;
   /** Whether its handlers ran. */
   success: boolean;
   /** The result of the handler of its type. */
@@ -41,6 +47,11 @@ export interface MessageOptions {
 export interface BroadcastOptions extends MessageOptions {
   /** In a worker: deliver the message to this worker too. @default false */
   self?: boolean;
+  /**
+   * `fleet`: to the workers of all machines. Without Redis one more response says so (`FLEET_UNAVAILABLE`). @default
+   * 'cluster'
+   */
+  scope?: 'cluster' | 'fleet';
 }
 
 /** The returned value, or the value of the returned promise, is the response. */

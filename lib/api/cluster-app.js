@@ -161,6 +161,7 @@ function methodsOf(role, options, manager) {
     isWorker: role.name === 'worker',
     workerId: role.workerId,
     cache: role.cache,
+    fleet: role.fleet,
     cluster: manager,
     metrics: role.registry,
   };

@@ -54,7 +54,7 @@ class ClusterManager extends EventEmitter {
     }
     const configuration = addon === null ? null : new addon.Configuration(input);
     const prepared = configuration === null ? { clustering: false, config: {} } : unwrap(configuration.outcome);
-    const made = { app: null, server: {}, data, prepared, functions: functionsOf(config) };
+    const made = { app: null, server: {}, data, prepared, configuration, functions: functionsOf(config) };
     this.#config = prepared.config;
     this.#role = prepared.clustering ? new PrimaryRole(made, configuration, this) : new SingleRole(made);
   }

@@ -43,6 +43,7 @@ function roleOf(made, options, manager) {
   const input = { options: made.data, env: snapshot(), singleProcessReason: isMainThread ? singleProcessReason() : 'node-cluster' };
   const configuration = new addon.Configuration(input);
   made.prepared = unwrap(configuration.outcome);
+  made.configuration = configuration;
   if (!made.prepared.clustering) return new SingleRole(made);
   return new PrimaryRole(made, configuration, manager);
 }
@@ -56,7 +57,7 @@ function createServer(options = {}) {
   const { data, app: own, server } = split(options);
   const app = own ?? require('express')();
   const manager = ClusterManager.over();
-  const made = { app, isGiven: own !== undefined, server, data, prepared: null, functions: functionsOf(options), warm: given(options, 'cache', 'warm') };
+  const made = { app, isGiven: own !== undefined, server, data, prepared: null, configuration: null, functions: functionsOf(options), warm: given(options, 'cache', 'warm') };
   const role = roleOf(made, options, manager);
   if (own === undefined) answerProbes(app, role);
   const mixed = methodsOf(role, options ?? {}, manager);

@@ -88,6 +88,8 @@ class Shared {
     this.#save = save;
     this.config = config;
     this.isAdvanced = config.serialization === 'advanced';
+    /** The other machines' caches, if there are some. @type {import('../fleet/fleet').Fleet | null} */
+    this.fleet = null;
     /** @type {Map<string, Cache>} */
     this.namespaces = new Map();
     this.hasWarned = false;
@@ -110,7 +112,8 @@ class Shared {
     if (what === notices.UNTAGGED || what === notices.DROPPED) {
       const root = this.namespaces.get('');
       if (what === notices.DROPPED) root?.emit('dropped', count);
-      else root?.emit('invalidated', { tag: text, count });
+      // Tags are UTF-8.
+      else root?.emit('invalidated', { tag: Buffer.from(text, 'latin1').toString(), count });
       return;
     }
     const end = text.indexOf('\0');
@@ -173,6 +176,8 @@ class Cache extends EventEmitter {
   #tellsHits = false;
   #tellsMisses = false;
   #figures;
+  /** Its contents belong to this machine. */
+  #isLocal = false;
 
   /** @param {Shared} shared @param {string} name */
   constructor(shared, name) {
@@ -198,6 +203,23 @@ class Cache extends EventEmitter {
     };
     this.on('newListener', () => queueMicrotask(follow));
     this.on('removeListener', follow);
+  }
+
+  /** What is invalidated in this process's machine is invalidated in all of them. @param {Cache} cache @param {import('../fleet/fleet').Fleet} fleet */
+  static joinFleet(cache, fleet) {
+    cache.#shared.fleet = fleet;
+  }
+
+  /** The fleet of the cache's machine; null: there is none. @param {Cache} cache */
+  static fleetOf(cache) {
+    return #shared in cache ? cache.#shared.fleet : null;
+  }
+
+  /** The contents of this namespace belong to this machine: invalidations pass neither way. @param {Cache} cache */
+  static keepLocal(cache) {
+    if (!(#shared in cache) || cache.#isLocal) return;
+    cache.#isLocal = true;
+    cache.#shared.fleet?.keepLocal(cache.#prefix);
   }
 
   /** The name of this namespace; '' for the whole cache's own. */
@@ -331,7 +353,7 @@ class Cache extends EventEmitter {
   /** Whether it was there. @param {string} key */
   async delete(key) {
     checkText('key', key);
-    const { status } = await this.#connect().delete(this.#prefix + key);
+    const { status } = await this.#everywhere('key', this.#prefix + key, this.#connect().delete(this.#prefix + key));
     return status === statuses.DONE;
   }
 
@@ -374,7 +396,7 @@ class Cache extends EventEmitter {
   /** The number of entries whose keys matched; `*` stands for any text. @param {string} pattern */
   async invalidate(pattern) {
     checkText('pattern', pattern);
-    const { number } = await this.#connect().invalidate(this.#prefix + pattern);
+    const { number } = await this.#everywhere('pattern', this.#prefix + pattern, this.#connect().invalidate(this.#prefix + pattern));
     return number;
   }
 
@@ -382,8 +404,24 @@ class Cache extends EventEmitter {
   async invalidateTags(tags) {
     const all = [tags].flat();
     tagText(all);
-    const counts = await Promise.all(all.map((tag) => this.#connect().invalidateTag(tag)));
+    const counts = await Promise.all(all.map((tag) => this.#everywhere('tag', tag, this.#connect().invalidateTag(tag))));
     return counts.reduce((sum, { number }) => sum + number, 0);
+  }
+
+  /**
+   * Resolves to the result of an invalidation here, when the other machines are told too.
+   *
+   * @template T
+   * @param {'pattern' | 'key' | 'tag'} what
+   * @param {string} text
+   * @param {Promise<T>} here
+   * @returns {Promise<T>}
+   */
+  async #everywhere(what, text, here) {
+    const { fleet } = this.#shared;
+    if (fleet === null || this.#isLocal) return here;
+    const [result] = await Promise.all([here, fleet.invalidate(what, text)]);
+    return result;
   }
 
   /** Removes every entry of this namespace. */
@@ -530,4 +568,7 @@ function sharedCache(open, config, save = () => {}) {
 
 exports.Cache = Cache;
 exports.coreCache = coreCache;
+exports.fleetOf = Cache.fleetOf;
+exports.joinFleet = Cache.joinFleet;
+exports.keepLocal = Cache.keepLocal;
 exports.sharedCache = sharedCache;

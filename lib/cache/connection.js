@@ -161,7 +161,8 @@ class Connection {
 
   /** @param {string} tag */
   invalidateTag(tag) {
-    return this.#ask(operations.INVALIDATE_TAG, tag).promise;
+    // As tags are stored: in UTF-8.
+    return this.#ask(operations.INVALIDATE_TAG, Buffer.from(tag).toString('latin1')).promise;
   }
 
   /** Asks to compute the key's value. @param {string} name @param {boolean} renews although there is a fresh value */

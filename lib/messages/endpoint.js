@@ -7,6 +7,7 @@
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { setTimeout: wait } = require('node:timers/promises');
 const { ClusterError, WorkerCommunicationError, rethrow } = require('../errors');
+const { checkScope } = require('../process/leadership');
 const { pauseAfter } = require('../retry');
 const { decode, encode } = require('./body');
 const { errorOf, handlerFailed, isAway, noHandler, notThere } = require('./failures');
@@ -15,6 +16,9 @@ const { FAILURE, JSON_TEXT, NOBODY, NOTIFICATION, PRIMARY, REFUSED, REQUEST, RES
 
 /** Number of values per message in a batch of the core. */
 const STRIDE = 4;
+
+/** In place of a sender: another machine. */
+const MACHINE = -3;
 
 /**
  * Maximum characters of an error text that had to be cut: with any characters it fits the minimum of
@@ -57,8 +61,10 @@ class MessageEndpoint {
    * @param {string | undefined} made.workerId
    * @param {import('../retry').Retry | null} [made.retry] retries of messages to a worker that is being replaced
    * @param {(text: string) => void} [made.note] writes a line for the operator
+   * @param {number} [made.timeout] of a request to other machines, in milliseconds
    */
-  constructor({ wire, listeners, advanced, isPrimary, workerId, retry = null, note = () => {} }) {
+  constructor({ wire, listeners, advanced, isPrimary, workerId, retry = null, note = () => {}, timeout = 30_000 }) {
+    this.timeout = timeout;
     this.wire = wire;
     this.listeners = listeners;
     this.advanced = advanced;
@@ -76,6 +82,19 @@ class MessageEndpoint {
     this.pending = new Map();
     this.broadcasts = 0;
     this.hasWarned = false;
+    /** Other machines, if there is `redis` in the configuration. @type {import('../fleet/fleet').Fleet | null} */
+    this.fleet = null;
+    /** The machines whose messages are being handled, by their numbers. @type {Map<number, string>} */
+    this.machines = new Map();
+  }
+
+  /** @param {import('../fleet/fleet').Fleet} fleet */
+  join(fleet) {
+    this.fleet = fleet;
+    fleet.receive = (number, { machine, kind, format, body }) => {
+      this.machines.set(number, machine);
+      this.handle(MACHINE, number, kind, format, format === JSON_TEXT ? body.toString() : body);
+    };
   }
 
   /** Whether the program takes messages. */
@@ -203,7 +222,61 @@ class MessageEndpoint {
     const timeout = milliseconds(options.timeout);
     const kind = typeOf(message);
     const content = encode(message, this.advanced);
-    const targets = this.targets().filter(({ slot }) => options.self || slot !== this.workerId);
+    if (options.scope !== undefined) checkScope(options.scope);
+    const here = this.#broadcastHere(kind, content, timeout, options.self === true);
+    if (options.scope !== 'fleet' || this.fleet === null) return here;
+    const [own, others] = await Promise.all([here, this.#broadcastToMachines(this.fleet, kind, content, timeout)]);
+    return [...own, ...others];
+  }
+
+  /**
+   * @param {import('../fleet/fleet').Fleet} fleet
+   * @param {string} kind
+   * @param {{ format: number, body: string | Buffer }} content
+   * @param {number} timeout
+   * @returns {Promise<any[]>} one response per worker of the other machines
+   */
+  async #broadcastToMachines(fleet, kind, content, timeout) {
+    this.broadcasts += 1;
+    const correlationId = `${process.pid}-${this.broadcasts}`;
+    const common = (/** @type {string | undefined} */ machine, /** @type {string | undefined} */ workerId) => ({
+      id: `${correlationId}-${machine ?? ''}-${workerId ?? ''}`,
+      correlationId,
+      machine,
+      workerId,
+      timestamp: Date.now(),
+    });
+    const failure = (/** @type {string | undefined} */ machine, /** @type {string | undefined} */ workerId, /** @type {any} */ { message, code }) => ({
+      ...common(machine, workerId),
+      success: false,
+      error: message,
+      code,
+    });
+    try {
+      const answers = await fleet.broadcast(kind, content, timeout < 0 ? this.timeout : timeout);
+      return answers.map(({ machine, workerId: id, isAnswer, format, body }) => {
+        const workerId = id === '' ? undefined : id;
+        try {
+          const data = decode(format, format === JSON_TEXT ? body.toString() : body);
+          return isAnswer ? { ...common(machine, workerId), success: true, data } : failure(machine, workerId, data);
+        } catch (error) {
+          return failure(machine, workerId, { message: `The answer cannot be read: ${error}`, code: 'WORKER_COMMUNICATION' });
+        }
+      });
+    } catch (error) {
+      return [failure(undefined, undefined, error)];
+    }
+  }
+
+  /**
+   * @param {string} kind
+   * @param {{ format: number, body: string | Buffer }} content
+   * @param {number} timeout
+   * @param {boolean} self also to this worker
+   * @returns {Promise<any[]>}
+   */
+  async #broadcastHere(kind, content, timeout, self) {
+    const targets = this.targets().filter(({ slot }) => self || slot !== this.workerId);
     this.broadcasts += 1;
     const correlationId = `${process.pid}-${this.broadcasts}`;
     const here = targets.filter(({ numericId }) => numericId >= 0);
@@ -250,14 +323,14 @@ class MessageEndpoint {
   }
 
   /**
-   * Notifies every worker, including this one, so that the application can invalidate its own caches. A handler of such
+   * Notifies every worker of every machine, including this one, so that the application can invalidate its own caches. A handler of such
    * a message that calls this again sends nothing.
    *
    * @param {string} pattern
    */
   async invalidate(pattern) {
     if (invalidating.getStore()) return;
-    await this.broadcast({ type: INVALIDATE, pattern }, { self: true });
+    await this.broadcast({ type: INVALIDATE, pattern }, { self: true, scope: 'fleet' });
   }
 
   targets() {
@@ -404,17 +477,34 @@ class MessageEndpoint {
       type,
       data: dataOf(message),
       timestamp: Date.now(),
-      from: from === PRIMARY ? 'master' : 'worker',
-      workerId: from === PRIMARY ? undefined : slotOf(from),
+      from: from === PRIMARY ? 'master' : from === MACHINE ? 'fleet' : 'worker',
+      workerId: from < 0 ? undefined : slotOf(from),
+      machine: from === MACHINE ? this.machines.get(id) : undefined,
       to: this.isPrimary ? undefined : this.workerId,
       correlationId: String(id),
     };
   }
 
+  /**
+   * @param {number} to
+   * @param {number} what
+   * @param {number} id
+   * @param {string} kind
+   * @param {{ format: number, body: string | Buffer }} content
+   */
+  #respond(to, what, id, kind, content) {
+    if (to !== MACHINE) {
+      this.post(to, what, id, -1, kind, content);
+      return;
+    }
+    this.fleet?.answer(id, what === RESPONSE, content.format, content.body);
+    this.machines.delete(id);
+  }
+
   /** @param {number} to @param {number} id @param {string} kind @param {any} data */
   reply(to, id, kind, data) {
     try {
-      this.post(to, RESPONSE, id, -1, kind, encode(data, this.advanced));
+      this.#respond(to, RESPONSE, id, kind, encode(data, this.advanced));
     } catch (error) {
       // The response is too large or cannot be serialized: send that error instead.
       const { code = 'HANDLER_FAILED', message } = /** @type {any} */ (error);
@@ -425,7 +515,7 @@ class MessageEndpoint {
   /** @param {number} to @param {number} id @param {import('./failures').Failure} failure */
   fail(to, id, failure) {
     const send = (/** @type {import('./failures').Failure} */ { code, message, cause }) =>
-      this.post(to, FAILURE, id, -1, '', { format: JSON_TEXT, body: JSON.stringify({ code, message, cause }) });
+      this.#respond(to, FAILURE, id, '', { format: JSON_TEXT, body: JSON.stringify({ code, message, cause }) });
     try {
       send(failure);
     } catch (error) {

@@ -16,7 +16,7 @@ function typeOf(message) {
  * `(message, options)` or `(type, data, options)`.
  *
  * @param {any[]} args
- * @returns {{ message: any, options: { timeout?: number | string, self?: boolean } }}
+ * @returns {{ message: any, options: { timeout?: number | string, self?: boolean, scope?: 'cluster' | 'fleet' } }}
  */
 function read(args) {
   if (typeof args[0] !== 'string') return { message: args[0], options: args[1] ?? {} };

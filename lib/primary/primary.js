@@ -18,9 +18,9 @@ class Primary {
    * @param {any} configuration a validated `Configuration` of the core
    * @param {(event: any) => void} onEvent
    * @param {import('../messages/endpoint').MessageEndpoint} messages
-   * @param {{ registry: import('../metrics/registry').Registry, functions: ReturnType<typeof import('../metrics/reporting').functionsOf>, config: any, cache: any, saveCache: () => void, ended: () => void }} own
+   * @param {{ registry: import('../metrics/registry').Registry, functions: ReturnType<typeof import('../metrics/reporting').functionsOf>, config: any, cache: any, saveCache: () => void, fleet: { native: any, fleet: any }, ended: () => void }} own
    *   the program's metrics, the functions configured in `monitoring`, the configuration with its defaults, the core's
-   *   shared cache, and callbacks for the end of the cluster
+   *   shared cache, the fleet with the core's, and callbacks for the end of the cluster
    */
   constructor(configuration, onEvent, messages, own) {
     this.configuration = configuration;
@@ -52,11 +52,13 @@ class Primary {
       throw notRunning();
     }
     if (this.core !== null) return this.core;
-    const core = new addon.Primary(this.configuration, this.launching, this.own.cache, (/** @type {string} */ text) =>
+    const core = new addon.Primary(this.configuration, this.launching, this.own.cache, this.own.fleet.native, (/** @type {string} */ text) =>
       this.onInput(JSON.parse(text)),
     );
     if (core.refusal !== null) throw withOuterStack(fromCore(core.refusal));
     this.core = core;
+    // Joined now, so that it is reached when the first worker runs.
+    if (this.own.fleet.native !== null) this.own.fleet.fleet.connect();
     running.add(core);
     unwrap(core.listenToMessages(this.messages.deliver.bind(this.messages)));
     this.messages.wire = {
@@ -81,6 +83,7 @@ class Primary {
         this.reporting?.end();
         running.delete(core);
         this.own.saveCache();
+        this.own.fleet.native?.close();
         core.join();
         this.messages.wire = null;
         this.core = null;

@@ -4,15 +4,26 @@
 // Leader election: at most one process is the leader. Tasks that must not run in every worker run in the leader, and
 // leadership is given up only when they are done.
 
+const { inspect } = require('node:util');
+const { ClusterError } = require('../errors');
+
+/** @param {unknown} scope */
+function checkScope(scope) {
+  if (scope === 'cluster' || scope === 'fleet') return;
+  throw new ClusterError(`scope: found ${inspect(scope)}, allowed: 'cluster', 'fleet'`, 'INVALID_ARGUMENT');
+}
+
 class Leadership {
   /**
    * @param {object} made
    * @param {boolean} made.isLeader
+   * @param {{ lead: () => Promise<import('../fleet/fleet').Lead | null> }} made.fleet
    * @param {() => Promise<unknown>} made.settled resolves when this process knows the primary's latest decision
    * @param {() => void} made.resigned notifies the primary that this process is no longer the leader
    */
-  constructor({ isLeader, settled, resigned }) {
+  constructor({ isLeader, fleet, settled, resigned }) {
     this.isLeader = isLeader;
+    this.fleet = fleet;
     this.settled = settled;
     this.resigned = resigned;
     /** @type {(() => void | Promise<void>)[]} */
@@ -46,19 +57,23 @@ class Leadership {
 
   /**
    * @param {string} name
-   * @param {() => any} task
+   * @param {(lead?: import('../fleet/fleet').Lead) => any} task
+   * @param {{ scope?: 'cluster' | 'fleet' }} [options] `fleet`: in the leader of all machines
    */
-  async runOnce(name, task) {
+  async runOnce(name, task, { scope = 'cluster' } = {}) {
     if (typeof task !== 'function') throw new TypeError(`runOnce takes a name and a function, not ${typeof task}`);
+    checkScope(scope);
     await this.settled();
     if (!this.isLeader) return undefined;
+    const lead = scope === 'fleet' ? await this.fleet.lead() : undefined;
+    if (lead === null) return undefined;
     let run = this.running.get(name);
     if (run === undefined) {
-      run = (async () => task())().finally(() => this.running.delete(name));
+      run = (async () => task(lead))().finally(() => this.running.delete(name));
       this.running.set(name, run);
     }
     return run;
   }
 }
 
-module.exports = { Leadership };
+module.exports = { Leadership, checkScope };

@@ -3,8 +3,9 @@
 
 // The worker of this process: its state and its parts.
 
-const { sharedCache } = require('../cache/cache');
+const { joinFleet, sharedCache } = require('../cache/cache');
 const { ClusterError } = require('../errors');
+const { Fleet, FleetOfOne } = require('../fleet/fleet');
 const { MessageEndpoint } = require('../messages/endpoint');
 const { Registry, storeOf } = require('../metrics/registry');
 const { addon } = require('../native');
@@ -65,8 +66,12 @@ class Worker {
     /** The program's own metrics. */
     this.registry = new Registry(() => storeOf(addon.workerMetricStore(), (text) => this.hint(text)));
     this.cache = sharedCache(addon.workerOpenCache, hello.config.cache);
+    const { redis } = hello.config;
+    /** The fleet, if there is one. */
+    this.fleet = redis?.enabled ? fleetOfWorker(redis, () => this.leadership.isLeader) : new FleetOfOne(() => this.leadership.isLeader);
     this.leadership = new Leadership({
       isLeader: false,
+      fleet: this.fleet,
       settled: () => this.commands.send('leader', null),
       resigned: addon.workerResigned,
     });
@@ -86,6 +91,7 @@ class Worker {
       isPrimary: false,
       workerId: this.id,
       retry: retryOf(hello.config),
+      timeout: hello.messages.timeout_ms,
     });
     const shared = { cells: new ArrayBuffer(0), batch: new ArrayBuffer(0), tickets: new ArrayBuffer(0) };
     const { error } = addon.startWorker(
@@ -95,6 +101,11 @@ class Worker {
       this.messages.deliver.bind(this.messages),
     );
     if (error) throw new ClusterError(error.message, error.code, error.details);
+    if (this.fleet instanceof Fleet) {
+      this.messages.join(this.fleet);
+      joinFleet(this.cache, this.fleet);
+      this.fleet.connect();
+    }
     /** This worker's metric cells in shared memory. */
     this.cells = new Float64Array(shared.cells);
     /** The keys of TLS session tickets: see lib/worker/tls-tickets.js. */
@@ -161,6 +172,11 @@ class Worker {
   channelFailed(consequence, { message }) {
     if (!this.orphaned) console.error(`drover: ${consequence}: ${message}`);
   }
+}
+
+/** @param {any} config the options in `redis` @param {() => boolean} isLocalLeader */
+function fleetOfWorker(config, isLocalLeader) {
+  return new Fleet({ open: addon.workerOpenFleet, isLocalLeader, config });
 }
 
 /** Makes this process a worker. @param {any} hello */

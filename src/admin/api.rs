@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::ipc::control::Diagnosis;
 use crate::log::Logs;
 use crate::metrics::memory::SharedMemory;
-use crate::model::{CacheStatistics, Command};
+use crate::model::{CacheStatistics, Command, FleetStatus};
 use serde_json::Value;
 
 use crate::observe::{ErrorGroups, EventLog, SharedHistory};
@@ -19,8 +19,13 @@ use crate::observe::{ErrorGroups, EventLog, SharedHistory};
 /// Sends a command to the cluster. The result is the slots that serve because of it.
 pub type Commands = Box<dyn Fn(Command) -> oneshot::Receiver<Result<Value>> + Send + Sync>;
 
-/// The figures of the shared cache, by namespace.
-pub type CacheFigures = Box<dyn Fn() -> Vec<CacheStatistics> + Send + Sync>;
+/// Figures of what is shared, beside those in the shared memory.
+pub struct Figures {
+    /// Of the shared cache, by namespace.
+    pub cache: Box<dyn Fn() -> Vec<CacheStatistics> + Send + Sync>,
+    /// None: there is no `redis` in the configuration.
+    pub fleet: Box<dyn Fn() -> Option<FleetStatus> + Send + Sync>,
+}
 
 /// The parts of the API.
 pub struct Api {
@@ -30,7 +35,7 @@ pub struct Api {
     pub listeners: Listeners,
     pub error_groups: ErrorGroups,
     pub logs: Logs,
-    pub cache: CacheFigures,
+    pub figures: Figures,
     pub commands: Commands,
     pub diagnose: Diagnose,
     /// The token that protected requests must send (see `guard`).

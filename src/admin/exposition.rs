@@ -5,7 +5,9 @@ use crate::metrics::instrument::{Family, Spread, spread};
 use crate::metrics::layout::{header, page, row};
 use crate::metrics::memory::SharedMemory;
 use crate::metrics::text::{Exposition, Kind, OPEN_METRICS, TEXT};
-use crate::model::{CacheStatistics, WorkerState};
+use crate::model::{CacheStatistics, FleetCounts, FleetStatus, WorkerState};
+
+use super::api::Figures;
 
 /// Bounds are powers of two of a microsecond, where buckets of ours end: from 1 ms to 67 s.
 const BOUNDS: std::ops::RangeInclusive<i32> = 10..=26;
@@ -13,7 +15,7 @@ const BOUNDS: std::ops::RangeInclusive<i32> = 10..=26;
 /// The content type and the text.
 pub fn write(
     memory: &SharedMemory,
-    namespaces: &[CacheStatistics],
+    figures: &Figures,
     now_ms: u64,
     open_metrics: bool,
 ) -> (&'static str, String) {
@@ -22,9 +24,47 @@ pub fn write(
     requests(&mut text, memory);
     processes(&mut text, memory);
     collections(&mut text, memory);
-    cache(&mut text, namespaces);
+    cache(&mut text, &(figures.cache)());
+    if let Some(status) = (figures.fleet)() {
+        fleet(&mut text, &status);
+    }
     programs(&mut text, memory);
     (if open_metrics { OPEN_METRICS } else { TEXT }, text.end())
+}
+
+/// The fleet, as this machine knows it.
+fn fleet(text: &mut Exposition, status: &FleetStatus) {
+    type Figure = fn(&FleetCounts) -> u64;
+    let leads = status.leader.as_ref() == Some(&status.id);
+    let gauges = [
+        ("drover_fleet_up", "1 if Redis does what is asked.", f64::from(u8::from(status.available))),
+        ("drover_fleet_members", "Machines of the fleet.", status.members.len() as f64),
+        ("drover_fleet_leader", "1 if this machine leads the fleet.", f64::from(u8::from(leads))),
+    ];
+    for (family, help, value) in gauges {
+        text.family(family, Kind::Gauge, help);
+        text.sample(&[], value);
+    }
+    let counters: [(&str, &str, Figure); 8] = [
+        ("drover_fleet_outages", "Times that Redis was lost.", |counts| counts.outages),
+        ("drover_fleet_operations", "Operations on values in Redis.", |counts| counts.operations),
+        ("drover_fleet_failures", "Operations that failed.", |counts| counts.failures),
+        ("drover_fleet_messages_sent", "Messages to other machines.", |counts| counts.messages_sent),
+        ("drover_fleet_messages_received", "Messages from other machines.", |counts| {
+            counts.messages_received
+        }),
+        ("drover_fleet_invalidations_sent", "Invalidations told to other machines.", |counts| {
+            counts.invalidations_sent
+        }),
+        ("drover_fleet_invalidations_received", "Invalidations told by other machines.", |counts| {
+            counts.invalidations_received
+        }),
+        ("drover_fleet_resets", "Times that the whole cache was invalidated.", |counts| counts.resets),
+    ];
+    for (family, help, figure) in counters {
+        text.family(family, Kind::Counter, help);
+        text.sample(&[], figure(&status.counts) as f64);
+    }
 }
 
 /// The shared cache, by namespace; nothing before its first use.
@@ -297,7 +337,11 @@ mod tests {
     #[test]
     fn no_family_of_drovers_is_one_that_a_program_may_define() {
         let (memory, _memfds) = SharedMemory::create(0).unwrap();
-        let (_, text) = write(&memory, &[CacheStatistics::default()], 0, true);
+        let figures = Figures {
+            cache: Box::new(|| vec![CacheStatistics::default()]),
+            fleet: Box::new(|| Some(FleetStatus::default())),
+        };
+        let (_, text) = write(&memory, &figures, 0, true);
         let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
         let mut others: Vec<&str> = RESERVED.iter().map(|(name, _)| *name).collect();
         for (name, kind) in families {

@@ -18,5 +18,5 @@ mod routes;
 mod server;
 pub mod socket;
 
-pub use api::{Api, CacheFigures, Listeners, Refused, Taken};
+pub use api::{Api, Figures, Listeners, Refused, Taken};
 pub use server::{bind, serve, serve_socket};

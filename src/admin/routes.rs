@@ -39,7 +39,14 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/cluster/events", get(events))
         .route("/cluster/errors", get(async |State(api): Shared| Json(api.error_groups.view(now_ms()))))
         .route("/cluster/scaling", get(async |State(api): Shared| Json(scaling(&api))))
-        .route("/cluster/cache", get(async |State(api): Shared| Json(json!({ "namespaces": (api.cache)() }))))
+        .route(
+            "/cluster/cache",
+            get(async |State(api): Shared| Json(json!({ "namespaces": (api.figures.cache)() }))),
+        )
+        .route(
+            "/cluster/fleet",
+            get(async |State(api): Shared| Json(json!({ "fleet": (api.figures.fleet)() }))),
+        )
         .route("/cluster/logs", get(logs::logs))
         .route("/cluster/log-level", post(logs::set_level))
         .route("/metrics", get(metrics))
@@ -132,7 +139,7 @@ async fn metrics(State(api): Shared, headers: HeaderMap) -> Response {
     }
     let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
     let open_metrics = prefers_open_metrics(accepts);
-    let (kind, text) = exposition::write(&api.memory, &(api.cache)(), now_ms(), open_metrics);
+    let (kind, text) = exposition::write(&api.memory, &api.figures, now_ms(), open_metrics);
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 

@@ -318,7 +318,7 @@ pub fn parse_duration(text: String) -> Option<f64> {
 }
 
 /// A line on standard error, from any thread.
-fn say(level: Level, text: String) {
+pub(super) fn say(level: Level, text: String) {
     if level == Level::Info {
         return;
     }

@@ -143,6 +143,9 @@ pub struct Constants {
     /// The layout of the shared cache's memory in bytes, with the numbers of requests and answers.
     #[napi(ts_type = "any")]
     pub cache: Value,
+    /// The numbers of requests to the fleet, of its answers and notices.
+    #[napi(ts_type = "any")]
+    pub fleet: Value,
 }
 
 fn cell(number: usize) -> u32 {
@@ -218,7 +221,39 @@ pub fn constants() -> Constants {
             id_ends: char::from(ID_ENDS).to_string(),
         },
         cache: cache_constants(),
+        fleet: fleet_constants(),
     }
+}
+
+fn fleet_constants() -> Value {
+    use crate::fleet::request::{notice, operation, status};
+    json!({
+        "operation": {
+            "BROADCAST": operation::BROADCAST,
+            "ANSWER": operation::ANSWER,
+            "INVALIDATE": operation::INVALIDATE,
+            "MEMBERS": operation::MEMBERS,
+            "LOCAL": operation::LOCAL,
+            "LEADER": operation::LEADER,
+            "LOAD": operation::LOAD,
+            "STORE": operation::STORE,
+            "REMOVE": operation::REMOVE,
+            "COUNT": operation::COUNT,
+            "PEEK": operation::PEEK,
+            "ASSIGN": operation::ASSIGN,
+            "TAKE": operation::TAKE,
+            "LIST": operation::LIST,
+            "CLEAR": operation::CLEAR,
+        },
+        "status": {
+            "DONE": status::DONE,
+            "UNAVAILABLE": status::UNAVAILABLE,
+            "INVALID": status::INVALID,
+            "REFUSED": status::REFUSED,
+            "PART": status::PART,
+        },
+        "notice": { "STATE": notice::STATE, "MESSAGE": notice::MESSAGE, "MEMBER": notice::MEMBER },
+    })
 }
 
 fn cache_constants() -> Value {

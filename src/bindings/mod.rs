@@ -11,6 +11,7 @@ mod config;
 mod constants;
 mod diagnostics;
 mod figures;
+mod fleet;
 mod memory_manager;
 mod messages;
 mod metric_store;

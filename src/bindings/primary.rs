@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::cache::NativeSharedCache;
 use super::config::{NativeConfiguration, parse};
+use super::fleet::NativeFleet;
 use super::messages;
 use super::metric_store::NativeMetricStore;
 use super::raw::Callback;
@@ -24,7 +25,7 @@ use crate::ipc::message::Message;
 use crate::metrics::memory::MetricStore;
 use crate::metrics::view;
 use crate::model::{Command, WorkerId};
-use crate::primary::{self, LaunchCommand, Output, Primary, ProgramMessages, SharedCache};
+use crate::primary::{self, Fleet, LaunchCommand, Output, Primary, ProgramMessages, SharedCache};
 use crate::process::script;
 use crate::process::zombies::Reaper;
 use crate::sys::local_time::now_ms;
@@ -81,10 +82,12 @@ impl NativePrimary {
         configuration: &NativeConfiguration,
         launching: Value,
         cache: &NativeSharedCache,
+        fleet: Option<&NativeFleet>,
         on_output: Function<String, ()>,
     ) -> napi::Result<Self> {
         let on_output = on_output.build_threadsafe_function::<String>().callee_handled::<false>().build()?;
-        let made = make(configuration, launching, cache.inner.clone(), move |output| {
+        let shared = (cache.inner.clone(), fleet.and_then(|fleet| fleet.inner.clone()));
+        let made = make(configuration, launching, shared, move |output| {
             // A runtime that is shutting down gets no more calls.
             on_output.call(text(output), ThreadsafeFunctionCallMode::NonBlocking);
         });
@@ -305,7 +308,7 @@ impl NativePrimary {
 fn make(
     configuration: &NativeConfiguration,
     launching: Value,
-    cache: Arc<SharedCache>,
+    (cache, fleet): (Arc<SharedCache>, Option<Arc<Fleet>>),
     output: impl Fn(Output) + Send + 'static,
 ) -> Result<Primary> {
     let Launching { program, version, exec_argv, script, args, preload, standalone, folder } =
@@ -326,5 +329,5 @@ fn make(
     let command = LaunchCommand { program, runtime, exec_argv, script, args, preload, standalone, folder };
     let terminal = std::io::stdout().is_terminal();
     let setup = primary::setup(loaded, &configuration.env, command, terminal, &entropy()?)?;
-    Primary::new(setup, cache, now_ms(), output)
+    Primary::new(setup, cache, fleet, now_ms(), output)
 }

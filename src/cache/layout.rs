@@ -159,6 +159,15 @@ pub struct Key<'a> {
     pub is_wide: bool,
 }
 
+/// The units of a text as they are stored, and whether they are UTF-16.
+pub fn units_of(text: &str) -> (Vec<u8>, bool) {
+    let narrow: Option<Vec<u8>> = text.chars().map(|letter| u8::try_from(letter).ok()).collect();
+    match narrow {
+        Some(bytes) => (bytes, false),
+        None => (text.encode_utf16().flat_map(u16::to_le_bytes).collect(), true),
+    }
+}
+
 impl Key<'_> {
     pub fn text(self) -> String {
         if self.is_wide {

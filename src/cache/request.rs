@@ -109,7 +109,7 @@ pub struct Request<'a> {
 const MAX_EXPIRES: f64 = (1u64 << 53) as f64;
 
 impl<'a> Request<'a> {
-    /// A request without a key that is not answered.
+    /// A request without a key, a value and options, which nobody waits for.
     pub fn of(operation: Operation) -> Self {
         Self {
             operation,
@@ -283,20 +283,8 @@ pub mod notice {
 impl<'a> Request<'a> {
     /// A request with a value and no options, for tests.
     pub fn example(operation: Operation, key: &'a str) -> Self {
-        Self {
-            operation,
-            is_awaited: true,
-            lands: false,
-            key: Key { bytes: key.as_bytes(), is_wide: false },
-            kind: Kind::Text,
-            value: b"value",
-            tags: b"",
-            expected: None,
-            expires: 0,
-            grace: 0,
-            early: 0,
-            added: 1,
-        }
+        let key = Key { bytes: key.as_bytes(), is_wide: false };
+        Self { is_awaited: true, key, value: b"value", added: 1, ..Self::of(operation) }
     }
 }
 

@@ -20,11 +20,11 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::{Errno, ioctl_fionread};
 use serde::{Deserialize, Serialize};
 
-use super::layout::{MAX_CLIENTS, STATISTICS};
+use super::layout::STATISTICS;
 use super::request::notice;
 use super::statistics::Board;
 use super::store::{Limits, Millis};
-use super::writer::{Notice, Reply, Resized, Writer};
+use super::writer::{Notice, OUTSIDE, Outside, Reply, Resized, Writer};
 use crate::ipc::channel::{READ, Receiver, Sender};
 use crate::ipc::crypto::Pair;
 use crate::ipc::frame::{Frame, Kind};
@@ -124,6 +124,7 @@ enum Command {
     Resize(usize),
     /// The contents are to be written; the sender is dropped when that is done.
     Save(#[allow(dead_code, reason = "it is dropped")] mpsc::Sender<()>),
+    Invalidate(Outside),
     Stop,
 }
 
@@ -185,6 +186,11 @@ impl Service {
         self.send(Command::Save(done));
         // The sender is dropped in any case.
         !matches!(is_done.recv_timeout(timeout), Err(RecvTimeoutError::Timeout))
+    }
+
+    /// Invalidates, after what the clients have sent before.
+    pub fn invalidate(&self, what: Outside) {
+        self.send(Command::Invalidate(what));
     }
 
     fn send(&self, command: Command) {
@@ -274,6 +280,12 @@ impl Served {
                         self.catch_up();
                         self.save();
                     }
+                    Ok(Command::Invalidate(what)) => {
+                        self.catch_up();
+                        if let Some(writer) = &mut self.writer {
+                            writer.invalidate(what, now());
+                        }
+                    }
                     Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return,
                     Err(TryRecvError::Empty) => break,
                 }
@@ -340,9 +352,9 @@ impl Served {
     }
 
     fn join(&mut self, Joining { name, socket, keys }: Joining) {
-        let free = (0..MAX_CLIENTS as u32).map(|step| (self.next + step) % MAX_CLIENTS as u32);
+        let free = (0..OUTSIDE).map(|step| (self.next + step) % OUTSIDE);
         let Some(number) = free.into_iter().find(|number| !self.clients.contains_key(number)) else {
-            let reason = format!("{MAX_CLIENTS} clients use the cache");
+            let reason = format!("{OUTSIDE} clients use the cache");
             return (self.report)(Report::Broken { name, reason });
         };
         self.next = number + 1;

@@ -592,6 +592,23 @@ impl Store {
         (removed, (end < self.metas.len() as u32).then_some(end))
     }
 
+    /// Removes all entries but those of some namespaces, whose keys begin with one of these texts; returns how many.
+    pub fn clear(&mut self, but: &[String]) -> usize {
+        let spared = |key: Key| {
+            let text = key.text();
+            but.iter().any(|beginning| text.starts_with(beginning))
+        };
+        let all = 0..self.metas.len() as u32;
+        let removed: Vec<u32> = all
+            .filter(|id| {
+                let Meta { block, is_live, .. } = self.metas[*id as usize];
+                is_live && !self.space.memory.with_key(block, spared)
+            })
+            .collect();
+        removed.iter().for_each(|id| self.remove(*id, Removal::Invalidated));
+        removed.len()
+    }
+
     /// Removes at most `most` entries that have ended; returns when to do it again.
     pub fn expire(&mut self, now: Millis, most: usize) -> Option<Millis> {
         for _ in 0..most {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::flights::{Claim, Flights, Waiting};
 use super::image;
-use super::layout::Key;
+use super::layout::{Key, MAX_CLIENTS, units_of};
 use super::memory::Memory;
 use super::request::{Answer, Operation, Request, Status};
 use super::statistics::Board;
@@ -71,6 +71,22 @@ struct Client {
     /// Memories that it may still look at, with their numbers.
     before: Vec<(u32, Arc<Memory>)>,
 }
+
+/// What somebody else than a client invalidates. The texts have the namespace and a NUL before what they name there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outside {
+    Pattern(String),
+    Key(String),
+    /// Without a namespace.
+    Tag(String),
+    /// All but what begins with one of these texts.
+    All {
+        but: Vec<String>,
+    },
+}
+
+/// The number of the client in whose name that is done.
+pub const OUTSIDE: u32 = MAX_CLIENTS as u32 - 1;
 
 /// Bytes that are no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,6 +241,34 @@ impl Writer {
             self.perform(client, number, &request, now);
         }
         Ok(())
+    }
+
+    /// Invalidates in the name of nobody.
+    pub fn invalidate(&mut self, what: Outside, now: Millis) {
+        let (operation, text) = match what {
+            Outside::Pattern(text) => (Operation::Invalidate, text),
+            Outside::Key(text) => (Operation::Delete, text),
+            Outside::Tag(text) => (Operation::InvalidateTag, text),
+            Outside::All { but } => {
+                let removed = self.store.clear(&but);
+                let pattern = b"\0*".to_vec();
+                return self.notice(|| Notice::Invalidated {
+                    pattern,
+                    is_wide: false,
+                    removed: removed as u32,
+                });
+            }
+        };
+        // Tags are stored as they come, in UTF-8.
+        let (units, is_wide) =
+            if operation == Operation::InvalidateTag { (text.into_bytes(), false) } else { units_of(&text) };
+        let request = Request { key: Key { bytes: &units, is_wide }, ..Request::of(operation) };
+        if !self.clients.contains_key(&OUTSIDE) {
+            self.join(OUTSIDE);
+        }
+        let bytes = [&request.head()[..], &request.parts().concat()].concat();
+        // It is well-formed, and nobody waits for it.
+        let _ = self.take(OUTSIDE, 0, &bytes, now);
     }
 
     /// Does a part of the work that is left; returns when to do it again. `now` as a result: at once.

@@ -86,6 +86,11 @@ impl Occurrence {
             | Event::WorkerLimit { .. }
             | Event::HealthChanged { .. }
             | Event::LeaderChanged { .. }
+            | Event::FleetAvailable { .. }
+            | Event::FleetUnavailable { .. }
+            | Event::FleetJoined { .. }
+            | Event::FleetLeft { .. }
+            | Event::FleetLeader { .. }
             | Event::ClusterStarted { .. }
             | Event::ClusterDegraded { .. }
             | Event::ClusterScaled { .. }

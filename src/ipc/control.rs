@@ -288,6 +288,16 @@ pub struct Drain {
     pub signal: Option<StopSignal>,
 }
 
+/// What a worker may have a channel to, besides the primary's loop and program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Service {
+    /// The shared cache.
+    Cache,
+    /// The fleet.
+    Fleet,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToWorker {
@@ -324,8 +334,8 @@ pub enum ToWorker {
     Parted {
         last: bool,
     },
-    /// The response to OpenCache, with the descriptor of a channel to the shared cache, unless there is a `refusal`.
-    CacheOpened {
+    /// The response to Open, with the descriptor of the channel, unless there is a `refusal`.
+    Opened {
         refusal: Option<String>,
     },
     /// The worker is its slot's active worker and accepts from now on. Before that its servers get no connections.
@@ -405,9 +415,9 @@ pub enum ToPrimary {
     Part { socket: SocketId, membership: String },
     /// The membership was dropped in the kernel.
     Left { socket: SocketId, membership: String },
-    /// The program uses the shared cache for the first time. The response is CacheOpened; once in a worker's life,
-    /// because the channel's keys are used once.
-    OpenCache,
+    /// The program uses a service of the primary for the first time. The response is Opened; once in a worker's life for
+    /// each, because the channel's keys are used once.
+    Open { service: Service },
     /// Too few free descriptors to accept on the slot's own listener; pushed connections are still possible.
     FdPressure,
     /// Enough descriptors are free again.

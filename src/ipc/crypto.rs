@@ -73,6 +73,8 @@ pub enum Channel {
     Program,
     /// Requests to the shared cache.
     Cache,
+    /// Requests to the fleet.
+    Fleet,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,23 +112,32 @@ impl hkdf::KeyType for Length {
 
 /// Derives the key for a purpose; `salt` is fresh for each spawn.
 pub fn derive(cluster: &Key, salt: &[u8; SALT], purpose: Purpose) -> Key {
-    let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(cluster.bytes());
-    let info: [&[u8]; 2] = [b"drover ipc 1", &purpose.info()];
+    expand(cluster, salt, &[b"drover ipc 1", &purpose.info()])
+}
+
+/// Derives a key for what is not a channel of a worker.
+pub fn derive_shared(secret: &Key, salt: &[u8; SALT], purpose: &[u8]) -> Key {
+    expand(secret, salt, &[purpose])
+}
+
+fn expand(secret: &Key, salt: &[u8; SALT], info: &[&[u8]]) -> Key {
+    let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(secret.bytes());
     let mut bytes = Zeroizing::new([0; KEY]);
     // Cannot fail for one block of HKDF; an underived key must never be used.
-    let expanded = secret.expand(&info, Length).and_then(|expanded| expanded.fill(&mut *bytes));
+    let expanded = secret.expand(info, Length).and_then(|expanded| expanded.fill(&mut *bytes));
     expanded.unwrap_or_else(|_| unreachable!());
     Key(bytes)
 }
 
 /// Length of a worker's encoded keys.
-pub const WORKER_KEYS: usize = 6 * KEY;
+pub const WORKER_KEYS: usize = 8 * KEY;
 
 /// The keys of one worker's channels. A worker never gets the cluster's key.
 pub struct WorkerKeys {
     pub control: Pair,
     pub program: Pair,
     pub cache: Pair,
+    pub fleet: Pair,
 }
 
 /// The keys of one channel.
@@ -141,13 +152,18 @@ impl WorkerKeys {
             let key = |direction| derive(cluster, salt, Purpose { worker, channel, direction });
             Pair { to_worker: key(Direction::ToWorker), to_primary: key(Direction::ToPrimary) }
         };
-        Self { control: pair(Channel::Control), program: pair(Channel::Program), cache: pair(Channel::Cache) }
+        Self {
+            control: pair(Channel::Control),
+            program: pair(Channel::Program),
+            cache: pair(Channel::Cache),
+            fleet: pair(Channel::Fleet),
+        }
     }
 
     /// Encodes them for their frame.
     pub fn write(&self) -> Vec<u8> {
-        let Self { control, program, cache } = self;
-        let keys = [control, program, cache].map(|pair| [&pair.to_worker, &pair.to_primary]);
+        let Self { control, program, cache, fleet } = self;
+        let keys = [control, program, cache, fleet].map(|pair| [&pair.to_worker, &pair.to_primary]);
         keys.iter().flatten().flat_map(|key| *key.bytes()).collect()
     }
 
@@ -159,7 +175,7 @@ impl WorkerKeys {
             Key(key)
         };
         let pair = |first: usize| Pair { to_worker: key(first), to_primary: key(first + 1) };
-        Some(Self { control: pair(0), program: pair(2), cache: pair(4) })
+        Some(Self { control: pair(0), program: pair(2), cache: pair(4), fleet: pair(6) })
     }
 }
 
@@ -188,15 +204,29 @@ impl Sealer {
 
     /// Encrypts `payload` in place with the header as additional data; returns the tag.
     pub fn seal(&mut self, header: &[u8], payload: &mut [u8]) -> [u8; TAG] {
-        let nonce = nonce(self.sent);
+        let number = self.sent;
         self.sent += 1;
-        let sealed = self.key.seal_in_place_separate_tag(nonce, Aad::from(header), payload);
-        // Fails only above 256 GB; unsealed bytes must never be sent.
-        let sealed = sealed.unwrap_or_else(|_| unreachable!());
-        let mut tag = [0; TAG];
-        tag.copy_from_slice(sealed.as_ref());
-        tag
+        seal_with(&self.key, number, header, payload)
     }
+}
+
+fn seal_with(key: &LessSafeKey, number: u64, header: &[u8], payload: &mut [u8]) -> [u8; TAG] {
+    let sealed = key.seal_in_place_separate_tag(nonce(number), Aad::from(header), payload);
+    // Fails only above 256 GB; unsealed bytes must never be sent.
+    let sealed = sealed.unwrap_or_else(|_| unreachable!());
+    let mut tag = [0; TAG];
+    tag.copy_from_slice(sealed.as_ref());
+    tag
+}
+
+/// Encrypts `payload` in place with the header as additional data; returns the tag. `number` is used once with a key.
+pub fn seal(key: &Key, number: u64, header: &[u8], payload: &mut [u8]) -> [u8; TAG] {
+    seal_with(&aead(key), number, header, payload)
+}
+
+/// Decrypts a payload with its tag in place; None: it was not sealed with this key, number and header.
+pub fn open<'a>(key: &Key, number: u64, header: &[u8], sealed: &'a mut [u8]) -> Option<&'a mut [u8]> {
+    aead(key).open_in_place(nonce(number), Aad::from(header), sealed).ok()
 }
 
 /// The opening end of a channel.

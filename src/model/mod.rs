@@ -4,6 +4,7 @@
 
 mod cache;
 mod command;
+mod fleet;
 mod health;
 mod info;
 mod limit;
@@ -14,6 +15,7 @@ mod worker;
 
 pub use cache::CacheStatistics;
 pub use command::{Command, MAX_WORKERS, Scale};
+pub use fleet::{FleetCounts, FleetStatus, Member};
 pub use health::{CheckStatus, ClusterStatus, Condition, WorkerHealth};
 pub use info::{CheckReport, ClusterHealth, HealthDetail, HeapUsage, WorkerInfo};
 pub use limit::{Limit, LimitAction};

@@ -16,6 +16,7 @@ use super::addresses::{Addresses, Question};
 use super::commands::{Commands, Ended};
 use super::diagnostics::{Diagnoses, Request};
 use super::effects::{Effect, Effects, Moment};
+use super::fleet::Fleet;
 use super::health::{ClusterCondition, Health, HungWorkers, Unresponsive};
 use super::inputs::{CommandRequest, CommandSource, Input, Output, later};
 use super::lifecycle::Lifecycle;
@@ -34,7 +35,7 @@ use super::setup::Setup;
 use super::shared_cache::SharedCache;
 use super::slot_table::SlotTable;
 use super::workers::{self, Grouping, PendingChannels, Start, Workers};
-use crate::admin::CacheFigures;
+use crate::admin::Figures;
 use crate::config::sections::process::Ready;
 use crate::dispatch::{Dispatcher, Report};
 use crate::error::{Code, Error, Result};
@@ -86,6 +87,7 @@ pub struct Cluster {
     sampling: Option<Sampling>,
     monitoring: Monitoring,
     cache: Arc<SharedCache>,
+    fleet: Option<Arc<Fleet>>,
 }
 
 /// What the loop shares with the program's thread.
@@ -95,6 +97,8 @@ pub struct Shared {
     pub memfds: Memfds,
     pub pending_channels: PendingChannels,
     pub cache: Arc<SharedCache>,
+    /// None: there is no `redis` in the configuration.
+    pub fleet: Option<Arc<Fleet>>,
 }
 
 impl Cluster {
@@ -104,7 +108,7 @@ impl Cluster {
         inputs: UnboundedSender<Input>,
         output: impl Fn(Output) + 'static,
     ) -> Result<Self> {
-        let Shared { log, memory, memfds, pending_channels, cache } = shared;
+        let Shared { log, memory, memfds, pending_channels, cache, fleet } = shared;
         let Setup { policy, worker, checks, ejection, reporting, watching, .. } = setup;
         let mut groups = WorkerGroups::default();
         let ungrouped = groups.find(&setup.limits.groups);
@@ -155,6 +159,7 @@ impl Cluster {
             sampling: None,
             monitoring: Monitoring::new(watching),
             cache: cache.clone(),
+            fleet: fleet.clone(),
             workers: Workers::new(
                 worker,
                 Grouping { groups, limits: setup.limits.groups },
@@ -165,6 +170,7 @@ impl Cluster {
                     log: log.clone(),
                     pending_channels,
                     cache,
+                    fleet,
                     inputs: inputs.clone(),
                 },
             )?,
@@ -292,6 +298,7 @@ impl Cluster {
                 self.workers.answer(worker, answer, question, descriptor);
             }
             Input::Broken { worker, reason } => self.break_off(worker, &reason),
+            Input::Publish(event) => self.emit(event),
             Input::Refused { error } => self.hint(Level::Warn, error.message),
             Input::Exited { worker, exit } => self.exited(worker, exit),
             Input::Probed { worker, number, result } => {
@@ -367,9 +374,12 @@ impl Cluster {
             self.publisher.set_auto_scaling(self.scaling.shown());
             self.sample();
             let (event_log, error_groups, logs) = self.publisher.logs();
-            let cache = self.cache.clone();
-            let published =
-                (event_log, error_groups, logs, Box::new(move || cache.statistics()) as CacheFigures);
+            let (cache, fleet) = (self.cache.clone(), self.fleet.clone());
+            let figures = Figures {
+                cache: Box::new(move || cache.statistics()),
+                fleet: Box::new(move || fleet.as_ref().map(|fleet| fleet.status())),
+            };
+            let published = (event_log, error_groups, logs, figures);
             let events = self.monitoring.start(self.memory.clone(), self.inputs.clone(), published);
             self.emit_all(events);
         }
@@ -664,7 +674,7 @@ impl Cluster {
             ToPrimary::Left { socket, membership } => {
                 self.dispatcher.multicast_left(worker, socket, membership)
             }
-            ToPrimary::OpenCache => self.workers.open_cache(worker, id),
+            ToPrimary::Open { service } => self.workers.open(worker, service, id),
             ToPrimary::FdPressure => {
                 self.dispatcher.fd_pressure(worker, true);
                 let hint = report::short_of_descriptors(worker);

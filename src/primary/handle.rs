@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::cluster::{self, Cluster};
+use super::fleet::Fleet;
 use super::inputs::{CommandRequest, CommandSource, Input, Output};
 use super::program_messages::{Deliver, ProgramMessages, ProgramMessagesParts};
 use super::setup::Setup;
@@ -45,6 +46,7 @@ impl Primary {
     pub fn new(
         setup: Setup,
         cache: Arc<SharedCache>,
+        fleet: Option<Arc<Fleet>>,
         now_ms: u64,
         output: impl Fn(Output) + Send + 'static,
     ) -> Result<Self> {
@@ -75,12 +77,18 @@ impl Primary {
             // When the loop has ended nobody uses the cache.
             let _ = says.send(Input::Dispatch(Report::notice(level, text)));
         }));
+        if let Some(fleet) = &fleet {
+            let (says, memory) = (inputs.clone(), memory.clone());
+            let publish = move |event| drop(says.send(Input::Publish(event)));
+            fleet.lead_by(Box::new(publish), setup.message_policy.clone(), memory);
+        }
         let shared = cluster::Shared {
             log: log.clone(),
             memory: memory.clone(),
             memfds,
             pending_channels: endpoint.pending_channels.clone(),
             cache,
+            fleet,
         };
         let (started, start) = channel::<Result<()>>();
         let thread = std::thread::Builder::new().name("drover-primary".into()).spawn(move || {

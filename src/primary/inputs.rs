@@ -121,6 +121,8 @@ pub enum Input {
         exit: Exit,
     },
     Dispatch(Report),
+    /// What other parts of the primary have to tell.
+    Publish(Event),
     /// A worker's message without a pending response was refused.
     Refused {
         error: Error,

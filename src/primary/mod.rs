@@ -21,6 +21,7 @@
 //! - `setup` has the settings of every part, `configure` creates them from a configuration (`logging`: the log's
 //!   settings).
 //! - `shared_cache`: the thread of the shared cache, for the loop and for the program.
+//! - `fleet`: the thread that knows the other machines, for the loop and for the program.
 //! - `program_messages`: the messages of the primary's program, on the program's own thread.
 
 mod addresses;
@@ -29,6 +30,7 @@ mod commands;
 mod configure;
 mod diagnostics;
 mod effects;
+mod fleet;
 mod handle;
 mod health;
 mod inputs;
@@ -53,6 +55,7 @@ mod slot_table;
 mod workers;
 
 pub use configure::{Command as LaunchCommand, setup};
+pub use fleet::{Fleet, Publish};
 pub use handle::Primary;
 pub use inputs::Output;
 pub use program_messages::{Deliver, ProgramMessages};

@@ -15,7 +15,7 @@ use super::diagnostics::Request;
 use super::inputs::{CommandRequest, CommandSource, Input};
 use super::setup::Watching;
 use crate::admin::socket::Socket;
-use crate::admin::{Api, CacheFigures, Listeners, bind, serve, serve_socket};
+use crate::admin::{Api, Figures, Listeners, bind, serve, serve_socket};
 use crate::component::Component;
 use crate::config::is_loopback;
 use crate::dispatch::Report;
@@ -37,7 +37,7 @@ struct Monitor {
 }
 
 /// What the API shows besides the shared memory.
-type Published = (EventLog, ErrorGroups, Logs, CacheFigures);
+type Published = (EventLog, ErrorGroups, Logs, Figures);
 
 /// The addresses of the API.
 #[derive(Default)]
@@ -52,7 +52,7 @@ impl Monitor {
         memory: SharedMemory,
         inputs: UnboundedSender<Input>,
         history: SharedHistory,
-        (event_log, error_groups, logs, cache): Published,
+        (event_log, error_groups, logs, figures): Published,
         bound: Bound,
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -80,7 +80,7 @@ impl Monitor {
             listeners: Listeners::default(),
             error_groups,
             logs,
-            cache,
+            figures,
             commands: Box::new(commands),
             diagnose: Box::new(diagnose),
             token: watching.token.clone(),

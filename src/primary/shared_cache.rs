@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::cache::service::{Joining, Report, Service, Settings};
+use crate::cache::writer::Outside;
 use crate::cache::writer::Resized;
 use crate::config::units::size_text;
 use crate::event::Level;
@@ -55,6 +56,11 @@ impl SharedCache {
             );
             locked(&self.say)(Level::Warn, text);
         }
+    }
+
+    /// Invalidates for another machine; nothing before the first use.
+    pub fn invalidate(&self, what: Outside) {
+        locked(&self.service).iter().for_each(|service| service.invalidate(what.clone()));
     }
 
     /// The cache is to have so many bytes: at its first use, or as soon as its values are in other memory.

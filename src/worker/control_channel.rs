@@ -12,7 +12,8 @@ use rustix::io::Errno;
 use zeroize::Zeroize;
 
 use crate::ipc::channel::{Receiver, Sender};
-use crate::ipc::control::{ToPrimary, ToWorker, decode, encode};
+
+use crate::ipc::control::{Service, ToPrimary, ToWorker, decode, encode};
 use crate::ipc::crypto::WorkerKeys;
 use crate::ipc::frame::{Frame, Kind};
 use crate::ipc::message::Body;
@@ -133,6 +134,19 @@ impl ControlChannel {
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
             self.wait(PollFlags::IN, until.saturating_duration_since(Instant::now()))?;
+        }
+    }
+
+    /// A channel to a service of the primary.
+    ///
+    /// # Errors
+    /// It refuses, does not answer, or this process has no descriptor for it.
+    pub fn open(&self, service: Service) -> io::Result<OwnedFd> {
+        match self.ask(&ToPrimary::Open { service })? {
+            (ToWorker::Opened { refusal: None }, Some(socket)) => Ok(socket),
+            (ToWorker::Opened { refusal: Some(refusal) }, _) => Err(io::Error::other(refusal)),
+            // The process had no free file descriptor for it.
+            _ => Err(io::Error::from_raw_os_error(libc::EMFILE)),
         }
     }
 

@@ -46,6 +46,7 @@ mod diagnostics;
 mod events;
 mod fd_batch;
 mod fd_pressure;
+mod fleet;
 mod http_wire;
 mod lifecycle;
 mod listener_share;

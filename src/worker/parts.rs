@@ -23,6 +23,7 @@ use super::diagnostics::Diagnostics;
 use super::events::Events;
 use super::fd_batch::{BATCH, FdBatch};
 use super::fd_pressure::FdPressure;
+use super::fleet::Fleet;
 use super::lifecycle::Lifecycle;
 use super::listener_shares::{AtVirtualListener, ListenerShares, TRIAL};
 use super::loop_lag::LoopLag;
@@ -35,6 +36,7 @@ use super::runtime_connections::{Idle, Opened, RuntimeConnections};
 use super::shared_cache::SharedCache;
 use super::streams::Streams;
 use super::virtual_listener::{Pushed, VirtualListener};
+use crate::fleet::request::max_frame;
 use crate::ipc::control::{GroupId, ToPrimary, ToWorker};
 use crate::ipc::endpoint::Tally;
 use crate::ipc::fd_message::{FdHeader, FdMessage, IdleKeepAlive};
@@ -89,6 +91,7 @@ pub struct Worker {
     datagrams: Datagrams,
     messages: Rc<MessageEndpoint>,
     cache: SharedCache,
+    fleet: Fleet,
     lifecycle: Lifecycle,
     checks: Checks,
     commands: Commands,
@@ -115,11 +118,14 @@ impl Worker {
         let tally = hello
             .measured
             .then(|| Box::new(MessageTally::new(MetricStore::of_worker(&memory, id))) as Box<dyn Tally>);
-        let (program_keys, cache_keys) = keys.map(|keys| (keys.program, keys.cache)).unzip();
+        let (program_keys, service_keys) = keys.map(|keys| (keys.program, (keys.cache, keys.fleet))).unzip();
+        let (cache_keys, fleet_keys) = service_keys.unzip();
+        let most = max_frame(hello.messages.most);
         let opening = Opening { limits: hello.messages, program, keys: program_keys };
         let worker = Rc::new(Self {
             messages: MessageEndpoint::start(uv, control.clone(), opening, tally, calls.messages)?,
             cache: SharedCache::new(uv, control.clone(), cache_keys),
+            fleet: Fleet::new(uv, control.clone(), fleet_keys, most),
             connections: ConnectionChannel::new(connections, fd_pressure.clone()),
             shares: ListenerShares::new(uv, control.clone(), fd_pressure.clone()),
             follows_sockets: Cell::new(false),
@@ -179,6 +185,7 @@ impl Worker {
         socket_calls::uninstall();
         self.shares.clear();
         self.cache.close();
+        self.fleet.close();
         self.unwatch();
         self.messages.close();
         self.diagnostics.untrace();
@@ -214,6 +221,10 @@ impl Worker {
 
     pub fn messages(&self) -> &MessageEndpoint {
         &self.messages
+    }
+
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     pub fn cache(&self) -> &SharedCache {
@@ -347,7 +358,7 @@ impl Worker {
             | ToWorker::Unbound
             | ToWorker::Joined { .. }
             | ToWorker::Parted { .. }
-            | ToWorker::CacheOpened { .. } => {}
+            | ToWorker::Opened { .. } => {}
         }
     }
 

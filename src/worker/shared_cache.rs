@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::control_channel::ControlChannel;
 use crate::cache::client::{Client, Incoming, Opened};
-use crate::ipc::control::{ToPrimary, ToWorker};
+use crate::ipc::control::Service;
 use crate::ipc::crypto::Pair;
 use crate::ipc::message_channel::Ends;
 use crate::sys::uv::Loop;
@@ -28,12 +28,7 @@ impl SharedCache {
     /// # Errors
     /// They refuse it, or do not answer.
     pub fn open(&self, report: Box<dyn Fn(Incoming<'_>)>) -> io::Result<Rc<Client>> {
-        let socket = match self.control.ask(&ToPrimary::OpenCache)? {
-            (ToWorker::CacheOpened { refusal: None }, Some(socket)) => socket,
-            (ToWorker::CacheOpened { refusal: Some(refusal) }, _) => return Err(io::Error::other(refusal)),
-            // The process had no free file descriptor for it.
-            _ => return Err(io::Error::from_raw_os_error(libc::EMFILE)),
-        };
+        let socket = self.control.open(Service::Cache)?;
         let keys = self.keys.as_ref().map(|keys| Ends { sends: &keys.to_primary, receives: &keys.to_worker });
         let client = Client::start(self.uv, Opened::new(socket, keys.as_ref())?, report)?;
         *self.client.borrow_mut() = Some(client.clone());

@@ -4,13 +4,14 @@
 // The application's methods in the primary: the workers serve, and the primary holds their addresses.
 
 const http = require('node:http');
-const { coreCache, sharedCache } = require('../../cache/cache');
+const { coreCache, joinFleet, sharedCache } = require('../../cache/cache');
 const { Serving } = require('../../http/serving');
 const { MessageEndpoint } = require('../../messages/endpoint');
 const { slotOf } = require('../../messages/numbers');
 const { Registry } = require('../../metrics/registry');
 const { recognise, serveFor } = require('../../primary/own-servers');
 const { Primary } = require('../../primary/primary');
+const { fleetOf } = require('../../fleet/fleet');
 const { Leadership } = require('../../process/leadership');
 const { waitUntil } = require('../../process/shutdown-hooks');
 const { retryOf } = require('../../retry');
@@ -34,19 +35,27 @@ class PrimaryRole {
       workerId: undefined,
       retry: retryOf(this.config),
       note: (text) => this.primary.note(text),
+      timeout: this.config.ipc.timeout,
     });
     /** Senders of messages, by their ids. @type {Map<number, any>} */
     this.senders = new Map();
-    this.leadership = new Leadership({ isLeader: false, settled: () => Promise.resolve(), resigned() {} });
     this.registry = new Registry();
     const cache = coreCache(this.config.cache);
     this.cache = sharedCache(cache.open.bind(cache), this.config.cache, () => cache.save());
+    const own = fleetOf(configuration, cache, { config: this.config.redis, isLocalLeader: () => true, receives: false });
+    this.fleet = own.fleet;
+    if (own.native !== null) {
+      this.messages.join(own.fleet);
+      joinFleet(this.cache, own.fleet);
+    }
+    this.leadership = new Leadership({ isLeader: false, fleet: own.fleet, settled: () => Promise.resolve(), resigned() {} });
     this.primary = new Primary(configuration, (event) => manager.onEvent(event), this.messages, {
       registry: this.registry,
       functions: made.functions,
       config: this.config,
       cache,
       saveCache: () => this.cache.save(),
+      fleet: own,
       ended: () => this.ended(),
     });
     if (made.app !== null) recognise(made.app, this);

@@ -7,7 +7,7 @@ const { serve } = require('../../http/serving');
 const { onShutdown, waitUntil } = require('../../process/shutdown-hooks');
 
 /**
- * @typedef {{ app: any, isGiven?: boolean, server: any, data: any, prepared: any, functions: any, warm?: (cache: any) => any }} Made the
+ * @typedef {{ app: any, isGiven?: boolean, server: any, data: any, prepared: any, configuration?: any, functions: any, warm?: (cache: any) => any }} Made the
  * program's options and the resulting configuration; `isGiven`: the application was given by the program; `warm`: fills the
  * cache
  */

@@ -3,8 +3,9 @@
 
 // The application's methods without a cluster: one process serves, and its metrics are those of a cluster of one.
 
-const { coreCache, sharedCache } = require('../../cache/cache');
+const { coreCache, joinFleet, sharedCache } = require('../../cache/cache');
 const { fromCore, notClustered, notSupported } = require('../../errors');
+const { fleetOf } = require('../../fleet/fleet');
 const { identifyRequests } = require('../../http/request-ids');
 const { MessageEndpoint } = require('../../messages/endpoint');
 const { Loopback } = require('../../messages/loopback');
@@ -22,19 +23,20 @@ const UNCONFIGURED_TIMEOUT = 30_000;
 /** Defaults for a process whose configuration could not be read. */
 const NO_LIMITS = { timeout: 30_000, maxMessageSize: 1024 * 1024, maxPending: 10_000, serialization: 'json' };
 
-/** The cache that all applications of this process share. @type {import('../../cache/cache').Cache | null} */
+/** The cache that all applications of this process share. @type {{ core: () => any, cache: import('../../cache/cache').Cache } | null} */
 let cacheOfProcess = null;
 
 /** @param {any} config undefined: the configuration could not be read */
 function ownCache(config = {}) {
   if (cacheOfProcess === null) {
     /** @type {any} */
-    let core = null;
-    const open = (/** @type {any[]} */ ...args) => {
-      core ??= coreCache(config);
-      return core.open(...args);
+    let made = null;
+    const core = () => {
+      made ??= coreCache(config);
+      return made;
     };
-    cacheOfProcess = sharedCache(open, config, () => core?.save());
+    const open = (/** @type {any[]} */ ...args) => core().open(...args);
+    cacheOfProcess = { core, cache: sharedCache(open, config, () => made?.save()) };
   }
   return cacheOfProcess;
 }
@@ -47,7 +49,8 @@ class SingleRole extends ServingRole {
     this.workerId = undefined;
     this.config = made.prepared?.config ?? {};
     this.registry = new Registry();
-    this.cache = ownCache(this.config.cache);
+    const { core, cache } = ownCache(this.config.cache);
+    this.cache = cache;
     /**
      * The hooks of this application; another one in this process may keep serving while they run.
      * @type {import('../../process/shutdown-hooks').Hooks}
@@ -65,9 +68,18 @@ class SingleRole extends ServingRole {
       advanced: ipc.serialization === 'advanced',
       isPrimary: true,
       workerId: undefined,
+      timeout: ipc.timeout,
     });
     wire.deliver = (...batch) => this.messages.deliver(...batch);
-    this.leadership = new Leadership({ isLeader: true, settled: () => Promise.resolve(), resigned() {} });
+    const { redis } = this.config;
+    const own = fleetOf(made.configuration, redis?.enabled ? core() : null, { config: redis, isLocalLeader: () => true, receives: true });
+    this.fleet = own.fleet;
+    this.joined = own.native !== null;
+    if (this.joined) {
+      this.messages.join(own.fleet);
+      joinFleet(cache, own.fleet);
+    }
+    this.leadership = new Leadership({ isLeader: true, fleet: own.fleet, settled: () => Promise.resolve(), resigned() {} });
   }
 
   /**
@@ -80,6 +92,7 @@ class SingleRole extends ServingRole {
     if (!this.hasStarted) for (const note of this.made.prepared?.notes ?? []) console.warn(`drover: ${note}`);
     if (this.made.prepared?.refusal) throw fromCore(this.made.prepared.refusal);
     if (this.config.logging?.requestIds) identifyRequests();
+    if (this.joined) this.#joinFleet();
     const measured = this.config.monitoring?.enabled ? singleProcess() : undefined;
     const warming = this.warm(this.cache, this.config);
     if (warming !== null) await warming;
@@ -87,6 +100,11 @@ class SingleRole extends ServingRole {
     measured?.count(serving.server);
     await started;
     this.hasStarted = true;
+  }
+
+  #joinFleet() {
+    this.fleet.connect();
+    process.once('exit', () => this.fleet.close());
   }
 
   /** @param {boolean} graceful */
@@ -101,6 +119,7 @@ class SingleRole extends ServingRole {
       .then(() => runHooks(this.hooks))
       .then(waitedFor)
       .finally(() => {
+        if (this.joined) this.fleet.close();
         this.stopping = null;
       });
     return this.stopping;

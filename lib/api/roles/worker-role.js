@@ -15,6 +15,7 @@ class WorkerRole extends ServingRole {
     this.leadership = worker.leadership;
     this.registry = worker.registry;
     this.cache = worker.cache;
+    this.fleet = worker.fleet;
     this.name = 'worker';
     this.workerId = worker.id;
     this.config = worker.hello.config;

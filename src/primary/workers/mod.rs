@@ -15,6 +15,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::fleet::Fleet;
 use super::inputs::Input;
 use super::report;
 use super::setup::WorkerSetup;
@@ -23,7 +24,7 @@ use crate::dispatch::{Dispatcher, Report};
 use crate::error::{Code, Error, Result};
 use crate::event::Level;
 use crate::ipc::channel::{Receiver, Sender};
-use crate::ipc::control::{Admission, ToWorker, encode};
+use crate::ipc::control::{Admission, Service, ToWorker, encode};
 use crate::ipc::crypto::Pair;
 use crate::ipc::frame::Kind;
 use crate::ipc::message::{BESIDE, Message, Peer};
@@ -68,6 +69,8 @@ pub struct Shared {
     /// Gets the workers' program channels.
     pub pending_channels: PendingChannels,
     pub cache: Arc<SharedCache>,
+    /// None: there is no `redis` in the configuration.
+    pub fleet: Option<Arc<Fleet>>,
     /// Receives their inputs.
     pub inputs: UnboundedSender<Input>,
 }
@@ -82,8 +85,8 @@ pub struct Workers {
     starts: Starts,
     spawning: HashMap<WorkerId, Spawning>,
     controls: HashMap<WorkerId, ControlChannel>,
-    /// The keys of the cache channels of those that have not opened the cache; None: they are not encrypted.
-    cache_keys: HashMap<WorkerId, Option<Pair>>,
+    /// The keys of the channels to services that were not opened; None: they are not encrypted.
+    service_keys: HashMap<(WorkerId, Service), Option<Pair>>,
     /// Start time of each, milliseconds since 1970.
     started: HashMap<WorkerId, u64>,
     /// The program's environment with which each was started.
@@ -110,7 +113,7 @@ impl Workers {
             starts: Starts::default(),
             spawning: HashMap::new(),
             controls: HashMap::new(),
-            cache_keys: HashMap::new(),
+            service_keys: HashMap::new(),
             started: HashMap::new(),
             environments: HashMap::new(),
         })
@@ -191,11 +194,13 @@ impl Workers {
             // The rest is written when the worker reads.
             Ok(()) | Err(_) => {}
         }
-        let (program_keys, cache_keys) = keys.map(|keys| (keys.program, keys.cache)).unzip();
+        let (program_keys, service_keys) = keys.map(|keys| (keys.program, (keys.cache, keys.fleet))).unzip();
+        let (cache_keys, fleet_keys) = service_keys.unzip();
         let pending_channel = PendingChannel { socket: program, keys: program_keys };
         shared.pending_channels.add(worker, pending_channel);
         shared.dispatcher.join(worker, connections, far_end, shared.memory.page(worker));
-        self.cache_keys.insert(worker, cache_keys);
+        self.service_keys.insert((worker, Service::Cache), cache_keys);
+        self.service_keys.insert((worker, Service::Fleet), fleet_keys);
         let groups = self.join_groups(worker);
         let Self { setup, shared, .. } = self;
         let (launch, inputs) = (setup.launch.clone(), shared.inputs.clone());
@@ -355,7 +360,7 @@ impl Workers {
                 self.environments.remove(&worker);
                 self.leaves.remove(&worker);
                 self.shared.pending_channels.take(worker);
-                self.cache_keys.remove(&worker);
+                self.forget_services(worker);
                 Err(not_spawned(&self.setup.launch, &error))
             }
         }
@@ -419,17 +424,28 @@ impl Workers {
         }
     }
 
-    /// Opens the shared cache for a worker, once in its life.
-    pub fn open_cache(&mut self, worker: WorkerId, question: u32) {
-        let opened = match self.cache_keys.remove(&worker) {
-            Some(keys) => self.shared.cache.connect(format!("worker {worker}"), keys),
-            None => Err(io::Error::other("the worker has opened it already")),
+    /// Opens a channel to a service for a worker, once in its life.
+    pub fn open(&mut self, worker: WorkerId, service: Service, question: u32) {
+        let name = format!("worker {worker}");
+        let opened = match (self.service_keys.remove(&(worker, service)), service) {
+            (Some(keys), Service::Cache) => self.shared.cache.connect(name, keys),
+            (Some(keys), Service::Fleet) => match &self.shared.fleet {
+                Some(fleet) => fleet.connect(name, worker.into(), true, keys),
+                None => Err(io::Error::other("there is no redis in the configuration")),
+            },
+            (None, _) => Err(io::Error::other("the worker has opened it already")),
         };
         let (refusal, channel) = match opened {
             Ok(channel) => (None, Some(channel)),
             Err(error) => (Some(error.to_string()), None),
         };
-        self.answer(worker, ToWorker::CacheOpened { refusal }, question, channel);
+        self.answer(worker, ToWorker::Opened { refusal }, question, channel);
+    }
+
+    fn forget_services(&mut self, worker: WorkerId) {
+        for service in [Service::Cache, Service::Fleet] {
+            self.service_keys.remove(&(worker, service));
+        }
     }
 
     /// Sends a message of another worker, `from`.
@@ -464,7 +480,7 @@ impl Workers {
         self.controls.remove(&worker);
         self.leaves.remove(&worker);
         self.shared.pending_channels.take(worker);
-        self.cache_keys.remove(&worker);
+        self.forget_services(worker);
         self.started.remove(&worker);
         self.environments.remove(&worker);
     }
