@@ -1,4 +1,4 @@
-// drover/rate-limit: the shared cache as a store of express-rate-limit.
+// drover/rate-limit: the shared cache, or with a fleet Redis, as a store of express-rate-limit.
 
 import type { ClientRateLimitInfo, Options, Store } from 'express-rate-limit';
 import type { CacheSource } from './cache';
@@ -13,7 +13,13 @@ export interface RateLimitStoreOptions {
   window?: 'fixed' | 'sliding';
 }
 
-/** `rateLimit({ store: new DroverStore(app) })`: the counts are exact in all processes of a cluster together. */
+/**
+ * `rateLimit({ store: new DroverStore(app) })`: the counts are exact in all processes of a cluster together, and with
+ * `redis` in the configuration in those of all machines.
+ *
+ * While Redis is away: with `redis.onFailure: 'local'` each machine counts for itself; with 'refuse' the methods fail with
+ * the code `FLEET_UNAVAILABLE`, and the limiter with them, unless its option `passOnStoreError` is set.
+ */
 export class DroverStore implements Store {
   /** An app or its cache: the namespace `rate-limit` of it is used; a namespace of the cache is used itself. */
   constructor(source: CacheSource, options?: RateLimitStoreOptions);
@@ -26,6 +32,6 @@ export class DroverStore implements Store {
   /** A count is never below 0. */
   decrement(key: string): Promise<void>;
   resetKey(key: string): Promise<void>;
-  /** Of the keys with this prefix. */
+  /** Of the keys with this prefix. Not in a Redis Cluster: `FLEET_UNAVAILABLE`. */
   resetAll(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-// drover/rate-limit/flexible: a limiter of rate-limiter-flexible on the shared cache.
+// drover/rate-limit/flexible: a limiter of rate-limiter-flexible on the shared cache, or with a fleet on Redis.
 
 import type { RateLimiterStoreAbstract } from 'rate-limiter-flexible';
 import type { CacheSource } from './cache';
@@ -9,7 +9,11 @@ export type RateLimiterDroverOptions = ConstructorParameters<typeof RateLimiterS
   storeClient: CacheSource;
 };
 
-/** As `RateLimiterRedis`: the points are exact in all processes of a cluster together. Points are whole numbers. */
+/**
+ * As `RateLimiterRedis`: the points are exact in all processes of a cluster together, and with `redis` in the
+ * configuration in those of all machines. Points are whole numbers. While Redis is away: with `redis.onFailure: 'local'`
+ * each machine counts for itself; with 'refuse' the methods fail with the code `FLEET_UNAVAILABLE`.
+ */
 export class RateLimiterDrover extends RateLimiterStoreAbstract {
   constructor(options: RateLimiterDroverOptions);
 }

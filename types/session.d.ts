@@ -1,4 +1,4 @@
-// drover/session: the shared cache as a store of express-session.
+// drover/session: the shared cache, or with a fleet Redis, as a store of express-session.
 
 import { Store, type SessionData } from 'express-session';
 import type { CacheSource } from './cache';
@@ -12,9 +12,14 @@ export interface SessionStoreOptions {
 }
 
 /**
- * `session({ store: new DroverStore(app) })`: all processes of a cluster have the same sessions. What a request writes
- * for a session that it has loaded replaces only a session that is still there, and a request that has not changed it
- * gives it a new lifetime alone. Without a callback the methods return promises.
+ * `session({ store: new DroverStore(app) })`: all processes of a cluster have the same sessions, and with `redis` in the
+ * configuration those of all machines. What a request writes for a session that it has loaded replaces only a session that
+ * is still there, and a request that has not changed it gives it a new lifetime alone. Without a callback the methods
+ * return promises.
+ *
+ * While Redis is away: with `redis.onFailure: 'refuse'` every method fails with the code `FLEET_UNAVAILABLE`; with 'local'
+ * this machine goes on with the sessions that it knows, and only `all`, `length` and `clear` fail. Those fail in a Redis
+ * Cluster too.
  */
 export class DroverStore extends Store {
   /** An app or its cache: the namespace `sessions` of it is used; a namespace of the cache is used itself. */

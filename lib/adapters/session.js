@@ -4,11 +4,14 @@
 // drover/session: a store of express-session. A session is the JSON text that express-session makes of it.
 //
 // A request that has loaded a session and ends after others have changed or destroyed it must not undo that. So what is
-// written for a loaded session replaces only a session that is there, by `compareAndSet`; and a session that the request
+// written for a loaded session replaces only a session that is there; and a session that the request
 // has not changed (`touch`, `resave`) gets a new lifetime, never its old contents.
 
 const { Store } = require('express-session');
-const { cacheOf, plainText } = require('./source');
+const { KeptRecords } = require('./kept-records');
+const { outageOf } = require('./outage');
+const { FleetRecords, LocalRecords } = require('./records');
+const { cacheOf, fleetOf, localBeside, milliseconds, plainText, spaceOf } = require('./source');
 
 /** Of a session whose cookie ends with the browser. */
 const DEFAULT_TTL = '1d';
@@ -42,11 +45,27 @@ function contentsOf(session) {
   return JSON.stringify({ ...session, cookie: undefined });
 }
 
+/** @param {any} source @param {string} prefix @returns {import('./records').Records} */
+function recordsOf(source, prefix) {
+  const [cache, fleet] = [cacheOf(source, 'sessions'), fleetOf(source)];
+  if (fleet === null) return new LocalRecords(cache, prefix);
+  const own = encodeURIComponent(prefix);
+  const records = new FleetRecords(fleet, `${spaceOf('session', cache)}:${own}`);
+  return fleet.config.onFailure === 'refuse' ? records : new KeptRecords(records, localBeside(cache), `${own}\n`, outageOf(fleet));
+}
+
+/** @typedef {import('./records').Seen} Seen */
+
 class DroverStore extends Store {
-  #cache;
-  #prefix;
+  #records;
   #ttl;
-  /** The contents of sessions of requests, as they were loaded or saved. @type {WeakMap<object, { id: string, contents: string }>} */
+  /** As what they were read. @type {WeakMap<object, Seen>} */
+  #read = new WeakMap();
+  /**
+   * The contents of sessions of requests, as they were loaded or saved. `seen`: since then.
+   *
+   * @type {WeakMap<object, { id: string, contents: string, seen?: Seen }>}
+   */
   #known = new WeakMap();
 
   /**
@@ -55,9 +74,8 @@ class DroverStore extends Store {
    */
   constructor(source, { ttl = DEFAULT_TTL, prefix = '' } = {}) {
     super();
-    this.#cache = cacheOf(source, 'sessions');
-    this.#prefix = plainText('prefix', prefix);
-    this.#ttl = ttl;
+    this.#records = recordsOf(source, plainText('prefix', prefix));
+    this.#ttl = milliseconds('ttl', ttl);
   }
 
   /** @override @param {string} id @param {Callback} callback */
@@ -72,7 +90,7 @@ class DroverStore extends Store {
    */
   createSession(request, session) {
     const made = super.createSession(request, session);
-    this.#known.set(made, { id: request.sessionID, contents: contentsOf(made) });
+    this.#known.set(made, { id: request.sessionID, contents: contentsOf(made), seen: this.#read.get(session) });
     return made;
   }
 
@@ -83,15 +101,12 @@ class DroverStore extends Store {
 
   /** @override @param {string} id @param {any} session @param {Callback} [callback] */
   touch(id, session, callback) {
-    return answer(this.#touch(id, session.cookie), callback);
+    return answer(this.#touch(id, session.cookie, this.#seen(id, session)), callback);
   }
 
   /** @override @param {string} id @param {Callback} [callback] */
   destroy(id, callback) {
-    return answer(
-      this.#cache.delete(this.#prefix + id).then(() => undefined),
-      callback,
-    );
+    return answer(this.#records.remove(id), callback);
   }
 
   /** The sessions by id. @override @param {Callback} callback */
@@ -109,19 +124,22 @@ class DroverStore extends Store {
 
   /** @override @param {Callback} [callback] */
   clear(callback) {
-    return answer(
-      this.#cache.invalidate(`${this.#prefix}*`).then(() => undefined),
-      callback,
-    );
+    return answer(this.#records.clear(), callback);
   }
 
   /** @param {string} id */
   async #get(id) {
-    const text = this.#cache.get(this.#prefix + id);
-    if (text === undefined) return undefined;
-    const session = JSON.parse(text);
-    const end = endOf(session);
-    return end === undefined || end > Date.now() ? session : undefined;
+    const seen = await this.#records.read(id);
+    if (seen === undefined) return undefined;
+    const session = currentOf(seen.text);
+    if (session !== undefined) this.#read.set(session, seen);
+    return session;
+  }
+
+  /** How a session of a request was loaded. @param {string} id @param {any} session */
+  #seen(id, session) {
+    const known = this.#known.get(session);
+    return known?.id === id ? known.seen : undefined;
   }
 
   /** @param {string} id @param {any} session */
@@ -132,21 +150,21 @@ class DroverStore extends Store {
     const contents = contentsOf(parsed);
     const known = this.#known.get(session);
     if (known?.id !== id) await this.#store(id, text, parsed);
-    else if (known.contents === contents) await this.#touch(id, parsed.cookie);
-    else await this.#replace(id, () => text);
+    else if (known.contents === contents) await this.#touch(id, parsed.cookie, known.seen);
+    else await this.#replace(id, () => text, known.seen);
     this.#known.set(session, { id, contents });
   }
 
-  /** @param {string} id @param {any} cookie */
-  async #touch(id, cookie) {
-    await this.#replace(id, (text) => JSON.stringify({ ...JSON.parse(text), cookie }));
+  /** @param {string} id @param {any} cookie @param {Seen} [seen] */
+  async #touch(id, cookie, seen) {
+    await this.#replace(id, (text) => JSON.stringify({ ...JSON.parse(text), cookie }), seen);
   }
 
   /** @param {string} id @param {string} text @param {any} session */
   async #store(id, text, session) {
-    const ttl = this.#lifetime(session);
-    if (ttl === undefined) await this.#cache.delete(this.#prefix + id);
-    else await this.#cache.set(this.#prefix + id, text, { ttl });
+    const life = this.#lifeOf(session);
+    if (life === undefined) await this.#records.remove(id);
+    else await this.#records.write(id, text, life);
   }
 
   /**
@@ -154,25 +172,23 @@ class DroverStore extends Store {
    *
    * @param {string} id
    * @param {(text: string) => string} change
+   * @param {Seen} [seen] as what it was read before
    */
-  async #replace(id, change) {
-    const key = this.#prefix + id;
-    for (;;) {
-      const text = this.#cache.get(key);
-      if (text === undefined) return;
-      const changed = change(text);
-      const ttl = this.#lifetime(JSON.parse(changed));
-      if (ttl === undefined) {
-        await this.#cache.delete(key);
+  async #replace(id, change, seen) {
+    for (let found = seen ?? (await this.#records.read(id)); found !== undefined; found = await this.#records.read(id)) {
+      const changed = change(found.text);
+      const life = this.#lifeOf(JSON.parse(changed));
+      if (life === undefined) {
+        await this.#records.remove(id);
         return;
       }
       // Otherwise another process was faster, which succeeded.
-      if (await this.#cache.compareAndSet(key, text, changed, { ttl })) return;
+      if (await this.#records.replace(id, found.seen, changed, life)) return;
     }
   }
 
-  /** Of the session; undefined: it has ended. @param {any} session */
-  #lifetime(session) {
+  /** Of the session, in milliseconds; undefined: it has ended. @param {any} session */
+  #lifeOf(session) {
     const end = endOf(session);
     if (end === undefined) return this.#ttl;
     const left = end - Date.now();
@@ -182,14 +198,19 @@ class DroverStore extends Store {
   async #all() {
     /** @type {Record<string, any>} */
     const sessions = Object.create(null);
-    for await (const key of this.#cache.keys()) {
-      if (!key.startsWith(this.#prefix)) continue;
-      const id = key.slice(this.#prefix.length);
-      const session = await this.#get(id);
+    for await (const [id, text] of this.#records.all()) {
+      const session = currentOf(text);
       if (session !== undefined) sessions[id] = session;
     }
     return sessions;
   }
+}
+
+/** The session of a text; undefined: it has ended. @param {string} text */
+function currentOf(text) {
+  const session = JSON.parse(text);
+  const end = endOf(session);
+  return end === undefined || end > Date.now() ? session : undefined;
 }
 
 exports.DroverStore = DroverStore;

@@ -5,7 +5,7 @@
 // which every adapter reads in its order.
 
 const { Adapter, ClusterAdapterWithHeartbeat, MessageType } = require('socket.io-adapter');
-const { cacheOf } = require('../source');
+const { localCacheOf } = require('../source');
 const { hubOf } = require('./hub');
 const { Log, pack } = require('./log');
 const { Sessions, isAfter, isFor, missedSince, offsetOf, readOffset } = require('./recovery');
@@ -72,7 +72,7 @@ class DroverAdapter extends Base {
     this.#hub = hubOf(app);
     const { connectionStateRecovery: recovery } = nsp.server.opts;
     if (recovery) {
-      const cache = cacheOf(app, 'socket.io');
+      const cache = localCacheOf(app, 'socket.io');
       this.#maxDisconnection = recovery.maxDisconnectionDuration;
       this.#log = new Log(cache, nsp.name, this.#maxDisconnection + 2 * this.#refresh);
       this.#sessions = new Sessions(cache, nsp.name);
