@@ -12,6 +12,9 @@ use drover::cache::writer::Writer;
 use drover::dispatch::{
     RequestHead, cookie_slot, cookie_value, forwarded_client, read_first_bytes, request_cookie,
 };
+use drover::fleet::backlog::{Invalidation, Place};
+use drover::fleet::parts;
+use drover::fleet::seal::{RUN, Seal};
 use drover::ipc::control::{ToPrimary, ToWorker, decode, encode};
 use drover::ipc::crypto::{KEY, Key, Opener, Sealer, WorkerKeys};
 use drover::ipc::frame::{Decoder, Frame, FrameError};
@@ -265,4 +268,29 @@ pub fn cache(mut data: &[u8]) {
             .any(|reply| reply.request == number + 1 && reply.answer.status == Status::Done)
     );
     assert_eq!(writer.entries(), 0);
+}
+
+/// What comes from Redis is read completely or not at all, and nobody without the fleet's key seals what opens; what a
+/// machine seals opens in its place alone, once as a message.
+pub fn fleet(bytes: &[u8]) {
+    if let Some((what, all)) = parts::read(bytes) {
+        assert_eq!(parts::write(what, &all), bytes);
+        for part in all {
+            parts::number::<u64>(part);
+            if let Some(place) = parts::text(part).and_then(|text| text.parse::<Place>().ok()) {
+                assert_eq!(place.to_string().parse(), Ok(place));
+            }
+        }
+    }
+    if let Some(invalidation) = Invalidation::read(bytes) {
+        assert_eq!(invalidation.write(), bytes);
+    }
+    let (own, other) = (Seal::new(&Key::new([7; KEY]), [1; RUN]), Seal::new(&Key::new([7; KEY]), [2; RUN]));
+    assert_eq!(other.open_value("place", bytes), None, "nobody else has the key");
+    assert_eq!(other.open_message("place", bytes), None, "nobody else has the key");
+    let sealed = own.seal("place", bytes);
+    assert_eq!(other.open_value("place", &sealed).as_deref(), Some(bytes));
+    assert_eq!(other.open_value("another", &sealed), None);
+    assert_eq!(other.open_message("place", &sealed).as_deref(), Some(bytes));
+    assert_eq!(other.open_message("place", &sealed), None, "a second time");
 }

@@ -67,3 +67,8 @@ fn a_cache_survives_every_request() {
 fn a_cache_survives_every_image() {
     replay("cache_image", targets::cache_image);
 }
+
+#[test]
+fn what_machines_tell_each_other_is_whole_or_refused() {
+    replay("fleet", targets::fleet);
+}
