@@ -12,6 +12,8 @@ const { remoteApi } = require('./helpers/remote-api');
 const { browser } = require('./helpers/chromium');
 const { freePort, request } = require('./helpers/http');
 const { failureCluster, noNetworks, program } = require('./helpers/program');
+const { redisProgram, startRedis } = require('./helpers/redis');
+const { skip } = require('./helpers/skip');
 
 const AXE = require.resolve('axe-core/axe.min.js');
 
@@ -112,6 +114,7 @@ test('it shows the cache by namespace once it is used', async (t) => {
   // The list of errors is asked for together with the cache.
   await page.locator('#errors').getByText('No errors.').waitFor();
   assert.ok(await page.locator('#cache').isHidden(), 'nobody has used the cache');
+  assert.ok(await page.locator('#fleet').isHidden(), 'there is no redis');
 
   await request(port, { path: '/fill' });
   const lookers = new Set();
@@ -143,6 +146,32 @@ test('it shows the cache by namespace once it is used', async (t) => {
   assert.deepEqual(await page.locator('#cache [role="rowheader"]').allTextContents(), ['app.cache', 'products']);
   assert.equal((await cells(''))['Hit ratio'], '–', 'nobody has looked');
   assert.match(await page.locator('#cache-count').textContent(), /^3 entries, 2\.\d\u202fkB$/);
+  assert.deepEqual(seen.wrong, []);
+});
+
+test('it shows the machines of a fleet, and says when Redis is gone', async (t) => {
+  const chromium = await browser(t);
+  if (chromium === null) return;
+  if ((await redisProgram()) === undefined) return skip(t, 'there is no redis-server, and it may not be installed');
+  const redis = await startRedis(t);
+  const config = { redis: { host: '127.0.0.1', port: redis.port, prefix: 'test:' }, monitoring: { port: 0 } };
+  const start = async () => {
+    const running = program(t, caching, { given: { port: await freePort(), config } });
+    await running.event('cluster:started');
+    return running;
+  };
+  const [one, other] = [await start(), await start()];
+  const { page, seen } = await visit(chromium, await monitoringUrl(one));
+  await page.waitForFunction(() => document.querySelectorAll('#fleet-table-body [data-machine]').length === 2);
+  const names = await page.locator('#fleet [role="rowheader"]').allTextContents();
+  assert.equal(names.filter((name) => name.includes('this machine')).length, 1, names);
+  assert.equal(names.filter((name) => name.includes('leads')).length, 1, names);
+  const cell = (heading) => page.locator(`#fleet [data-heading="${heading}"]`).allTextContents();
+  assert.deepEqual((await cell('PID')).sort(), [one.pid, other.pid].map(String).sort());
+  await page.waitForFunction(() => [...document.querySelectorAll('#fleet [data-heading="Workers"]')].every(({ textContent }) => textContent === '2'));
+  assert.equal(await page.locator('#fleet-count').textContent(), '2 machines');
+  await redis.kill();
+  await page.locator('#fleet-count').getByText('Redis cannot be used').waitFor();
   assert.deepEqual(seen.wrong, []);
 });
 

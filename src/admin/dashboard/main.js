@@ -5,6 +5,7 @@ import { CacheTable } from './cache.js';
 import { Charts } from './charts.js';
 import { Controls, unlock } from './controls.js';
 import { byId, make, mark, say } from './dom.js';
+import { FleetTable } from './fleet.js';
 import { clock, duration, kinds, many, text } from './format.js';
 import { Log } from './log.js';
 import { missing, nothing, showErrors, showEvent, showHealth, showScaling } from './panels.js';
@@ -60,6 +61,7 @@ const charts = new Charts(byId('charts'));
 const controls = new Controls(() => lookSoon());
 const workers = new Workers((id, button) => controls.restartWorker(id, button));
 const cache = new CacheTable();
+const fleet = new FleetTable();
 const log = new Log();
 
 let served = null;
@@ -123,6 +125,7 @@ async function lists() {
     ask('/cluster/errors', showErrors),
     ask('/cluster/scaling', (scaling) => { showScaling(scaling); charts.mark(scaling.decisions); }),
     ask('/cluster/cache', ({ namespaces }) => cache.show(namespaces)),
+    ask('/cluster/fleet', (answer) => fleet.show(answer.fleet)),
   ]);
 }
 

@@ -22,7 +22,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 /// A file of the dashboard: its path, its content type, and its content.
 type File = (&'static str, &'static str, &'static str);
 
-const FILES: [File; 18] = [
+const FILES: [File; 19] = [
     ("/", HTML, include_str!("page.html")),
     ("/dashboard/style.css", STYLE, include_str!("style.css")),
     ("/dashboard/panels.css", STYLE, include_str!("panels.css")),
@@ -33,6 +33,7 @@ const FILES: [File; 18] = [
     ("/dashboard/charts.js", SCRIPT, include_str!("charts.js")),
     ("/dashboard/controls.js", SCRIPT, include_str!("controls.js")),
     ("/dashboard/dom.js", SCRIPT, include_str!("dom.js")),
+    ("/dashboard/fleet.js", SCRIPT, include_str!("fleet.js")),
     ("/dashboard/format.js", SCRIPT, include_str!("format.js")),
     ("/dashboard/log.js", SCRIPT, include_str!("log.js")),
     ("/dashboard/panels.js", SCRIPT, include_str!("panels.js")),
