@@ -12,8 +12,8 @@ const { test } = require('node:test');
 const MEGABYTE = 1_000_000;
 
 /** Bytes: of the addon as `npm run build` makes it, and of the packed package with one addon in it. */
-const MAX_ADDON = 10 * MEGABYTE;
-const MAX_DOWNLOAD = 4.6 * MEGABYTE;
+const MAX_ADDON = 11.4 * MEGABYTE;
+const MAX_DOWNLOAD = 5.2 * MEGABYTE;
 
 const root = path.join(__dirname, '..');
 
