@@ -55,6 +55,7 @@ function machine({ port, monitor, redis, config }) {
     id: () => ({ id: app.fleet.id, worker: app.workerId, pid: process.pid }),
     broadcast: ({ type, ...data }) => app.broadcastToWorkers(type ?? 'sum', { a: 1, b: 2, ...data }, { scope: 'fleet', timeout: 5000 }),
     members: () => app.fleet.members(),
+    health: () => app.getClusterHealth(),
     leader: () => ({ isLeader: app.fleet.isLeader, token: app.fleet.token, local: app.isLeader }),
     once: async () =>
       app.runOnce('task', async ({ token, signal }) => {
@@ -164,6 +165,21 @@ test('what one machine invalidates is gone on all', async (t) => {
   assert.deepEqual(await one.ask('heard'), ['a*']);
 });
 
+test('an invalidation is acknowledged when Redis has told it, also one of many', async (t) => {
+  if (lacks) return skip(t, lacks);
+  const redis = await startRedis(t);
+  const [one] = await fleetOf(t, redis, 1, { options: { timeout: '30s' } });
+  await redis.freeze();
+  const settled = [];
+  const all = ['a', 'b', 'c'].map((pattern) => one.ask('invalidate', { pattern }).then(() => settled.push(pattern)));
+  // What is asked later and needs no Redis has its answers.
+  for (let round = 0; round < 10; round += 1) await one.ask('members');
+  assert.deepEqual(settled, []);
+  redis.thaw();
+  await Promise.all(all);
+  assert.equal(await redis.command('XLEN', '{test:}log'), 3);
+});
+
 test('one machine leads, by a token that only grows, and its tasks run there alone', async (t) => {
   if (lacks) return skip(t, lacks);
   const redis = await startRedis(t);
@@ -222,6 +238,9 @@ test('without Redis what is of the machine goes on, and what was missed is told 
   const responses = await one.ask('broadcast');
   assert.deepEqual(responses.map(({ success, code }) => [success, code]), [[true, undefined], [false, 'FLEET_UNAVAILABLE']]);
   assert.equal((await one.fleet()).available, false);
+  const health = (await request(one.monitor, { path: '/cluster/health' })).json();
+  assert.deepEqual([health.status, health.fleet.available], ['healthy', false]);
+  assert.deepEqual((await one.ask('health')).fleet, { available: false });
   assert.equal(await one.ask('invalidate', { pattern: 'a' }), 1);
   assert.equal(await other.ask('get', { key: 'a' }), '1');
   await redis.start();

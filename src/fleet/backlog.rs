@@ -98,13 +98,27 @@ pub enum CatchUp {
 #[derive(Default)]
 pub struct Backlog {
     waiting: VecDeque<Invalidation>,
+    /// How many were pushed, and how many of those that were taken have been told.
+    pushed: u64,
+    taken: usize,
     /// What is known of the log: its epoch, and the last entry that was applied here.
     known: Option<(String, Place)>,
 }
 
 impl Backlog {
-    /// An invalidation of this machine that could not be told.
-    pub fn push(&mut self, invalidation: Invalidation) {
+    /// An invalidation of this machine, to be told; returns its number for `is_told`.
+    pub fn push(&mut self, invalidation: Invalidation) -> u64 {
+        self.enqueue(invalidation);
+        self.pushed += 1;
+        self.pushed
+    }
+
+    /// Whether the others were told this invalidation and all before it.
+    pub fn is_told(&self, number: u64) -> bool {
+        number + (self.waiting.len() + self.taken) as u64 <= self.pushed
+    }
+
+    fn enqueue(&mut self, invalidation: Invalidation) {
         if self.waiting.front() == Some(&Invalidation::Everything) {
             return;
         }
@@ -122,14 +136,20 @@ impl Backlog {
 
     /// Takes up to `most` that wait.
     pub fn take(&mut self, most: usize) -> Vec<Invalidation> {
-        let count = self.waiting.len().min(most);
-        self.waiting.drain(..count).collect()
+        self.taken = self.waiting.len().min(most);
+        self.waiting.drain(..self.taken).collect()
     }
 
-    /// They could not be told either.
+    /// Those that were taken have been told.
+    pub fn told(&mut self) {
+        self.taken = 0;
+    }
+
+    /// They could not be told.
     pub fn put_back(&mut self, taken: Vec<Invalidation>) {
+        self.taken = 0;
         let later = std::mem::take(&mut self.waiting);
-        taken.into_iter().chain(later).for_each(|invalidation| self.push(invalidation));
+        taken.into_iter().chain(later).for_each(|invalidation| self.enqueue(invalidation));
     }
 
     /// The machine listens (again), and has found the log like this.
@@ -200,9 +220,30 @@ mod tests {
         backlog.put_back(taken);
         assert_eq!(backlog.take(10), [pattern("a"), pattern("b"), pattern("c")]);
         assert!(backlog.is_empty());
-        (0..=MAX).for_each(|_| backlog.push(pattern("a")));
+        for _ in 0..=MAX {
+            backlog.push(pattern("a"));
+        }
         backlog.push(pattern("b"));
         assert_eq!(backlog.take(10), [Invalidation::Everything]);
+    }
+
+    #[test]
+    fn one_is_told_when_it_and_all_before_it_are() {
+        let pattern = |text: &str| Invalidation::Pattern(text.into());
+        let mut backlog = Backlog::default();
+        let [first, second, third] = ["a", "b", "c"].map(|text| backlog.push(pattern(text)));
+        let told = |backlog: &Backlog| [first, second, third].map(|number| backlog.is_told(number));
+        assert_eq!(told(&backlog), [false, false, false]);
+        let taken = backlog.take(2);
+        assert_eq!(told(&backlog), [false, false, false], "on their way");
+        backlog.put_back(taken);
+        assert_eq!(told(&backlog), [false, false, false]);
+        backlog.take(2);
+        backlog.told();
+        assert_eq!(told(&backlog), [true, true, false]);
+        backlog.take(2);
+        backlog.told();
+        assert_eq!(told(&backlog), [true, true, true]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redis::{AsyncCommands, RedisResult};
+use redis::{AsyncCommands, RedisError, RedisResult};
 use serde_json::json;
 use tokio::task::spawn_local;
 
@@ -29,10 +29,9 @@ impl Hub {
         let (Some(peer), Some(time)) = (peer, parts::number(timeout).map(Duration::from_millis)) else {
             return Err(Failed::Invalid);
         };
-        if body.len() > self.settings.max_message {
-            return Err(Failed::Invalid);
-        }
-        if let Err(error) = self.passes(peer, Peer::Primary, [kind, format, body]) {
+        let refused =
+            self.too_large(body).or_else(|| self.passes(peer, Peer::Primary, [kind, format, body]).err());
+        if let Some(error) = refused {
             return Ok(Some(json!(error).to_string().into_bytes()));
         }
         let mut link = self.link()?;
@@ -42,7 +41,9 @@ impl Hub {
             &[self.id().as_bytes(), asked.to_string().as_bytes(), timeout, kind, format, body],
         );
         let message = self.settings.sealed(&self.all, message);
-        let published: RedisResult<()> = link.publish(&self.all, message).await;
+        let late = |_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        let published = tokio::time::timeout(self.settings.timeout, link.publish(&self.all, message)).await;
+        let published: RedisResult<()> = published.map_err(late).flatten();
         if let Err(error) = published {
             self.state.borrow_mut().asked.remove(&asked);
             return Err(self.failed(&error));
@@ -63,6 +64,12 @@ impl Hub {
             }
         });
         Ok(None)
+    }
+
+    pub(super) fn too_large(&self, body: &[u8]) -> Option<Error> {
+        let (size, most) = (body.len(), self.settings.max_message);
+        let text = format!("A message of {size} bytes is larger than ipc.maxMessageSize ({most})");
+        (size > most).then(|| Error::new(Code::MessageTooLarge, text))
     }
 
     /// Notes that a client waits for the answers of all other machines; returns the number of its message, and whether there

@@ -116,10 +116,20 @@ impl Hub {
 
     pub(super) fn beat_soon(self: &Rc<Self>) {
         let hub = self.clone();
-        let link = self.state.borrow().link.clone();
+        let (link, number) = {
+            let state = self.state.borrow();
+            (state.link.clone(), state.links)
+        };
         let Some(link) = link else { return };
         spawn_local(async move {
-            match hub.beat(link).await {
+            let beaten = hub.beat(link).await;
+            // Another link may be there by now, or none.
+            let is_current = {
+                let state = hub.state.borrow();
+                state.links == number && state.link.is_some()
+            };
+            match beaten {
+                _ if !is_current => {}
                 Ok(_) => {
                     hub.restored();
                     hub.tell_backlog();

@@ -36,25 +36,38 @@ impl Hub {
         (self.report)(Report::Invalidate(invalidation, local));
     }
 
-    /// Tells the others what they have not been told.
-    pub(super) fn tell_backlog(self: &Rc<Self>) {
-        let hub = self.clone();
-        spawn_local(async move {
-            // What they miss now they are told when that is possible.
-            let _ = hub.flush_backlog().await;
-        });
+    /// Invalidates in the caches of all other machines; returns when they have been told, or cannot be told now: then they
+    /// are told when that is possible.
+    pub(super) async fn invalidate(self: &Rc<Self>, invalidation: Invalidation) {
+        let number = self.state.borrow_mut().backlog.push(invalidation);
+        let told = async {
+            loop {
+                let told = self.told.notified();
+                self.tell_backlog();
+                told.await;
+                let state = self.state.borrow();
+                if state.backlog.is_told(number) || !state.is_telling {
+                    return;
+                }
+            }
+        };
+        // Redis may not answer.
+        let _ = tokio::time::timeout(self.settings.timeout, told).await;
     }
 
-    pub(super) async fn flush_backlog(&self) -> Result<(), Failed> {
+    /// Tells the others what they have not been told.
+    pub(super) fn tell_backlog(self: &Rc<Self>) {
         if std::mem::replace(&mut self.state.borrow_mut().is_telling, true) {
-            return Ok(());
+            return;
         }
-        let mut told = Ok(());
-        while told.is_ok() && !self.state.borrow().backlog.is_empty() {
-            told = self.tell_some().await;
-        }
-        self.state.borrow_mut().is_telling = false;
-        told
+        let hub = self.clone();
+        spawn_local(async move {
+            while !hub.state.borrow().backlog.is_empty() && hub.tell_some().await.is_ok() {
+                hub.told.notify_waiters();
+            }
+            hub.state.borrow_mut().is_telling = false;
+            hub.told.notify_waiters();
+        });
     }
 
     pub(super) async fn tell_some(&self) -> Result<(), Failed> {
@@ -79,6 +92,7 @@ impl Hub {
             .await;
         let told: RedisResult<()> = script;
         let Err(error) = told else {
+            self.state.borrow_mut().backlog.told();
             locked(&self.status).counts.invalidations_sent += messages.len() as u64;
             return Ok(());
         };

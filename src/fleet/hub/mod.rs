@@ -171,6 +171,8 @@ pub struct Hub {
     beat_now: Notify,
     /// The first heartbeat was answered, or there is an outage.
     changed: Notify,
+    /// Some invalidations were told, or cannot be told now.
+    told: Notify,
     provided: Arc<Mutex<Provided>>,
     status: Arc<Mutex<FleetStatus>>,
     report: Box<dyn Fn(Report)>,
@@ -216,6 +218,7 @@ impl Hub {
             broken: Notify::new(),
             beat_now: Notify::new(),
             changed: Notify::new(),
+            told: Notify::new(),
             settings,
             provided,
             status,
@@ -276,7 +279,11 @@ impl Hub {
         if what == operation::ANSWER {
             let [has_answered, format, body] = <[Vec<u8>; 3]>::try_from(parts).ok()?;
             let worker = self.state.borrow().clients.get(&client).map(Client::worker_id)?;
-            self.answered(client, answers, [worker.into_bytes(), has_answered, format, body]);
+            let answer = match self.too_large(&body) {
+                Some(error) => failure(&worker, &error),
+                None => [worker.into_bytes(), has_answered, format, body],
+            };
+            self.answered(client, answers, answer);
             return Some(());
         }
         let hub = self.clone();
@@ -340,9 +347,7 @@ impl Hub {
             (operation::INVALIDATE, [what, text]) => {
                 let text = parts::text(text).map(str::to_owned);
                 let invalidation = text.and_then(|text| Invalidation::of(*what.first()?, text));
-                self.state.borrow_mut().backlog.push(invalidation.ok_or(Failed::Invalid)?);
-                // What cannot be told now is told later: the caller need not wait for that.
-                let _ = self.flush_backlog().await;
+                self.invalidate(invalidation.ok_or(Failed::Invalid)?).await;
                 Ok(Vec::new())
             }
             (operation::MEMBERS, []) => {
