@@ -219,6 +219,8 @@ export interface HealthStatus {
   /** Time of the latest completed check of a current worker; null if there was none. */
   lastHealthCheck: Timestamp | null;
   details: WorkerHealthDetail[];
+  /** Whether Redis does what is asked; only with `redis` in the configuration. It does not change `status`. */
+  fleet?: { available: boolean };
 }
 
 export type ClusterHealth = HealthStatus;

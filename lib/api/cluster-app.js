@@ -145,7 +145,7 @@ function methodsOf(role, options, manager) {
     updateConfig: (/** @type {any} */ config) => manager.updateConfig(config),
     getAllWorkers: () => role.workers(),
     getClusterMetrics: async () => role.metrics(),
-    getClusterHealth: async () => role.health(),
+    getClusterHealth: async () => role.fleet.withHealth(await role.health()),
     onShutdown: (/** @type {() => void | Promise<void>} */ hook) => role.onShutdown(hook),
     waitUntil: (/** @type {PromiseLike<unknown>} */ promise) => role.waitUntil(promise),
   };

@@ -194,7 +194,7 @@ class ClusterManager extends EventEmitter {
     return this.#role.metrics();
   }
   async getHealth() {
-    return this.#role.health();
+    return this.#role.fleet.withHealth(await this.#role.health());
   }
   /** @param {any} config */
   async updateConfig(config) {

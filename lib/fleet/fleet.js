@@ -101,6 +101,11 @@ class Fleet extends EventEmitter {
     }
   }
 
+  /** The cluster's health, with the fleet's. @param {any} health */
+  withHealth(health) {
+    return { ...health, fleet: { available: this.isAvailable } };
+  }
+
   /** Joins the fleet, unless it was joined. */
   connect() {
     if (this.#connection !== null && !this.#connection.isClosed) return this.#connection;
@@ -298,6 +303,11 @@ class FleetOfOne extends EventEmitter {
   async members() {
     const { script } = programOf();
     return [{ id: this.id, host: os.hostname(), pid: process.pid, script, version, startedAt: Math.round(performance.timeOrigin), figures: null }];
+  }
+
+  /** @param {any} health */
+  withHealth(health) {
+    return health;
   }
 
   /** @returns {Promise<Lead | null>} */

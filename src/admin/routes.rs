@@ -90,7 +90,11 @@ async fn health(State(api): Shared) -> Response {
     } else {
         StatusCode::OK
     };
-    (status, Json(health)).into_response()
+    let mut body = json!(health);
+    if let (Some(fleet), Some(members)) = ((api.figures.fleet)(), body.as_object_mut()) {
+        members.insert("fleet".into(), json!({ "available": fleet.available, "reason": fleet.reason }));
+    }
+    (status, Json(body)).into_response()
 }
 
 /// The cluster's size and the decisions about it.
