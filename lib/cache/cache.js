@@ -212,7 +212,7 @@ class Cache extends EventEmitter {
 
   /** The fleet of the cache's machine; null: there is none. @param {Cache} cache */
   static fleetOf(cache) {
-    return #shared in cache ? cache.#shared.fleet : null;
+    return typeof cache === 'object' && cache !== null && #shared in cache ? cache.#shared.fleet : null;
   }
 
   /** The contents of this namespace belong to this machine: invalidations pass neither way. @param {Cache} cache */

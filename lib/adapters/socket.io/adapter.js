@@ -53,6 +53,8 @@ class DroverAdapter extends Base {
   #at = { epoch: '', number: 0 };
   /** @type {Map<string, Member>} */
   #members = new Map();
+  /** Batches of entries that were told other machines. */
+  #batches = 0;
   /** What is to be appended. @type {{ entry: Entry, settle: (error?: unknown) => void }[]} */
   #queue = [];
   /** Resolves when everything before it is in the log. @type {Promise<void> | null} */
@@ -192,12 +194,27 @@ class DroverAdapter extends Base {
         await /** @type {Log} */ (this.#log).append(batch.map(({ entry }) => entry));
         this.#catchUp();
         for (const { settle } of batch) settle();
-        if (batch.some(({ entry }) => isForOthers(entry, this.nsp))) this.#hub.publish(this, {}).catch(() => {});
+        if (batch.some(({ entry }) => isForOthers(entry, this.nsp))) this.#tellOthers(batch.map(({ entry }) => entry));
       } catch (error) {
         for (const { settle } of batch) settle(error);
       }
     }
     this.#flushing = null;
+  }
+
+  /** @param {Entry[]} entries that were appended */
+  #tellOthers(entries) {
+    this.#hub.publish(this, {}, 'cluster').catch(() => {});
+    this.#batches += 1;
+    // Machines that are not reached do not have it, as with every message between machines.
+    this.#hub.replicate(this, { uid: this.uid, batch: this.#batches, entries }).catch(() => {});
+  }
+
+  /** What an adapter of another machine has appended to its log. @param {import('./log').Foreign} foreign */
+  async appendForeign(foreign) {
+    if (this.#log === null || !(await this.#log.appendForeign(foreign))) return;
+    this.#catchUp();
+    this.#hub.publish(this, {}, 'cluster').catch(() => {});
   }
 
   /** Delivers what is new in the log. */

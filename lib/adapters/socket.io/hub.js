@@ -4,9 +4,13 @@
 // The messages of all adapters of a process: one handler, which passes each message to the adapters of its namespace.
 
 const { randomUUID } = require('node:crypto');
+const { encode } = require('../../messages/body');
+const { fleetOf } = require('../source');
 
 /** The type of drover's messages that carry those of the adapters. */
 const TYPE = 'drover:socket.io';
+/** How long other machines have to append what was appended here; milliseconds. */
+const REPLICATION_TIMEOUT = 10_000;
 /** How long other workers have to let go of a session; milliseconds. */
 const RELEASE_TIMEOUT = 1000;
 
@@ -17,6 +21,9 @@ const hubs = new WeakMap();
 
 class Hub {
   #app;
+  #fleet;
+  /** What other machines have appended is in the log here. @type {Promise<void>} */
+  #appending = Promise.resolve();
   /** In a cluster of one, messages to all workers come back. */
   #id = randomUUID();
   /** @type {Set<any>} */
@@ -27,7 +34,8 @@ class Hub {
   /** @param {any} app */
   constructor(app) {
     this.#app = app;
-    app.onMessage(TYPE, (/** @type {any} */ message, /** @type {any} */ { workerId }) => this.#receive(message, workerId));
+    this.#fleet = fleetOf(app);
+    app.onMessage(TYPE, (/** @type {any} */ message, /** @type {any} */ { workerId, machine }) => this.#receive(message, machine === undefined ? workerId : undefined));
   }
 
   /** @param {any} adapter */
@@ -45,13 +53,25 @@ class Hub {
     return [...this.#adapters].filter((adapter) => adapter !== sender && adapter.nsp.name === namespace);
   }
 
-  /** What other workers have sent; the response tells which adapters have it. @param {any} message @param {string | undefined} workerId */
-  async #receive({ namespace, hub, release, ...rest }, workerId) {
+  /**
+   * What other workers have sent; the response tells which adapters have it.
+   *
+   * @param {any} message
+   * @param {string | undefined} workerId of this machine
+   */
+  async #receive({ namespace, hub, release, foreign, ...rest }, workerId) {
     if (hub === this.#id) return [];
     if (rest.message !== undefined && workerId !== undefined) this.#workers.set(rest.message.uid, workerId);
     const adapters = this.#of(namespace);
     if (release !== undefined) {
       await Promise.all(adapters.map((adapter) => adapter.release(release)));
+      return [];
+    }
+    if (foreign !== undefined) {
+      // One after the other: what an adapter has sent stays in its order.
+      const appended = this.#appending.then(() => adapters[0]?.appendForeign(foreign));
+      this.#appending = appended.catch(() => {});
+      await appended;
       return [];
     }
     for (const adapter of adapters) adapter.receive(rest);
@@ -63,16 +83,23 @@ class Hub {
    *
    * @param {any} sender
    * @param {any} message
+   * @param {'cluster' | 'fleet'} [scope] which machines
    * @returns {Promise<string[]>}
    */
-  async publish(sender, message) {
+  async publish(sender, message, scope = 'fleet') {
     const namespace = sender.nsp.name;
     const here = this.#of(namespace, sender);
-    const sent = this.#app.broadcastToWorkers(TYPE, { namespace, hub: this.#id, ...message });
+    const sent = this.#app.broadcastToWorkers(TYPE, { namespace, hub: this.#id, ...message }, { scope });
     for (const adapter of here) adapter.receive(message);
     /** @type {any[]} */
     const responses = await sent;
     return [...here.map(({ uid }) => uid), ...responses.flatMap(({ success, data }) => (success ? data : []))];
+  }
+
+  /** Sends what an adapter has appended to its log to the machines that have others. @param {any} sender @param {import('./log').Foreign} foreign */
+  async replicate(sender, foreign) {
+    const message = { type: TYPE, data: { namespace: sender.nsp.name, hub: this.#id, foreign } };
+    await this.#fleet?.broadcast(TYPE, encode(message, false), REPLICATION_TIMEOUT);
   }
 
   /** Answers another adapter. @param {any} sender @param {string} to its uid @param {any} message */
