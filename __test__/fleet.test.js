@@ -311,6 +311,31 @@ test('with ipc.encryption nothing that passes over Redis can be read, and anothe
   assert.notEqual((await stranger.ask('leader')).token, null);
 });
 
+test('a cluster that has stopped has left the fleet, also if it is asked, and joins it again when it starts', async (t) => {
+  if (lacks) return skip(t, lacks);
+  const redis = await startRedis(t);
+  const running = program(
+    t,
+    ({ port, redis: options }) => {
+      const app = require('drover').createServer({ app: require('node:http').createServer(), redis: options, cluster: { enabled: true, config: { workers: 1 } } });
+      const around = async () => {
+        await app.start(port, '127.0.0.1');
+        if (!app.isPrimary) return;
+        console.log(`JOINED ${(await app.fleet.members()).length}`);
+        await app.stopCluster();
+        const { code } = await app.fleet.members().catch((error) => error);
+        console.log(`LEFT ${app.fleet.isLeader} ${app.fleet.token} ${code}`);
+      };
+      around().then(() => app.isPrimary && around());
+    },
+    { given: { port: await freePort(), redis: { host: '127.0.0.1', port: redis.port, prefix: 'test:', timeout: '10s' } } },
+  );
+  await running.exit;
+  const said = running.stdout.match(/^(?:JOINED|LEFT) .*$/gm);
+  assert.deepEqual(said, ['JOINED 1', 'LEFT false null STOPPED', 'JOINED 1', 'LEFT false null STOPPED']);
+  assert.equal(await redis.command('HLEN', '{test:}members'), 0);
+});
+
 test('without redis the fleet is this machine alone', async () => {
   const { createServer } = require('..');
   const http = require('node:http');

@@ -10,7 +10,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { version } = require('../../package.json');
 const { addon } = require('../native');
-const { unwrap } = require('../errors');
+const { ClusterError, unwrap } = require('../errors');
 const { Connection, operation } = require('./connection');
 
 /**
@@ -34,6 +34,7 @@ class Fleet extends EventEmitter {
   #isLocalLeader;
   #open;
   #close;
+  #hasLeft = false;
   /** Aborted when this machine no longer leads. @type {AbortController | null} */
   #lead = null;
   /** @type {NodeJS.Timeout | undefined} */
@@ -97,8 +98,14 @@ class Fleet extends EventEmitter {
     try {
       this.connect();
     } catch {
-      // A process whose primary has ended cannot join: it leads nothing, and what it asks fails.
+      // A process whose cluster or primary has ended cannot join: it leads nothing, and what it asks fails.
     }
+  }
+
+  /** Joins the fleet, also after it was left. */
+  join() {
+    this.#hasLeft = false;
+    this.connect();
   }
 
   /** The cluster's health, with the fleet's. @param {any} health */
@@ -106,8 +113,9 @@ class Fleet extends EventEmitter {
     return { ...health, fleet: { available: this.isAvailable } };
   }
 
-  /** Joins the fleet, unless it was joined. */
+  /** Joins the fleet at the first use. */
   connect() {
+    if (this.#hasLeft) throw new ClusterError('The fleet was left, because the cluster has stopped', 'STOPPED');
     if (this.#connection !== null && !this.#connection.isClosed) return this.#connection;
     this.#connection = new Connection(this.#open, {
       changed: (state) => this.#changed(state),
@@ -120,7 +128,9 @@ class Fleet extends EventEmitter {
 
   /** Leaves the fleet; returns when that is done. */
   close() {
+    this.#hasLeft = true;
     this.#close();
+    this.#changed({ ...this.#state, isAvailable: false, token: null, until: 0 });
   }
 
   /** @param {import('./connection').State} state */

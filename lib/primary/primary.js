@@ -58,7 +58,7 @@ class Primary {
     if (core.refusal !== null) throw withOuterStack(fromCore(core.refusal));
     this.core = core;
     // Joined now, so that it is reached when the first worker runs.
-    if (this.own.fleet.native !== null) this.own.fleet.fleet.connect();
+    if (this.own.fleet.native !== null) this.own.fleet.fleet.join();
     running.add(core);
     unwrap(core.listenToMessages(this.messages.deliver.bind(this.messages)));
     this.messages.wire = {
@@ -83,7 +83,7 @@ class Primary {
         this.reporting?.end();
         running.delete(core);
         this.own.saveCache();
-        this.own.fleet.native?.close();
+        if (this.own.fleet.native !== null) this.own.fleet.fleet.close();
         core.join();
         this.messages.wire = null;
         this.core = null;

@@ -104,7 +104,7 @@ class Worker {
     if (this.fleet instanceof Fleet) {
       this.messages.join(this.fleet);
       joinFleet(this.cache, this.fleet);
-      this.fleet.connect();
+      this.fleet.join();
     }
     /** This worker's metric cells in shared memory. */
     this.cells = new Float64Array(shared.cells);

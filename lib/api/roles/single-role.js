@@ -103,7 +103,7 @@ class SingleRole extends ServingRole {
   }
 
   #joinFleet() {
-    this.fleet.connect();
+    this.fleet.join();
     process.once('exit', () => this.fleet.close());
   }
 
