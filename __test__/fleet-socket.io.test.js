@@ -41,6 +41,10 @@ function serving({ port, redis, recovers, library }) {
     });
     socket.on('ask', async (done) => done(await io.timeout(5000).emitWithAck('question')));
     socket.on('servers', async (done) => done(await io.serverSideEmitWithAck('who')));
+    socket.on('large', (count, size) => {
+      for (let at = 0; at < count; at += 1) io.emit('large', `${at} ${'x'.repeat(size)}`);
+      io.emit('end');
+    });
     socket.on('drop', () => socket.conn.close());
   });
   io.on('who', (done) => done(process.pid));
@@ -107,6 +111,15 @@ for (const [mode, recovers] of [['messages', false], ['log', true]]) {
     assert.equal(new Set(pids).size, 3, 'the other three workers');
   });
 }
+
+test('packets of one turn that do not fit in one message reach other machines too, in their order', async (t) => {
+  if (lacks) return skip(t, lacks);
+  const { clients } = await world(t, true);
+  const heard = gets(clients[1]);
+  clients[0].emit('large', 100, 30_000);
+  const numbers = (await heard).map(([, text]) => Number.parseInt(text, 10));
+  assert.deepEqual(numbers, Array.from({ length: 100 }, (_, at) => at));
+});
 
 test('a client recovers at its machine what another machine has sent meanwhile', async (t) => {
   if (lacks) return skip(t, lacks);

@@ -53,8 +53,8 @@ class DroverAdapter extends Base {
   #at = { epoch: '', number: 0 };
   /** @type {Map<string, Member>} */
   #members = new Map();
-  /** Batches of entries that were told other machines. */
-  #batches = 0;
+  /** Batches of entries that were sent to other machines. */
+  batches = 0;
   /** What is to be appended. @type {{ entry: Entry, settle: (error?: unknown) => void }[]} */
   #queue = [];
   /** Resolves when everything before it is in the log. @type {Promise<void> | null} */
@@ -205,9 +205,7 @@ class DroverAdapter extends Base {
   /** @param {Entry[]} entries that were appended */
   #tellOthers(entries) {
     this.#hub.publish(this, {}, 'cluster').catch(() => {});
-    this.#batches += 1;
-    // Machines that are not reached do not have it, as with every message between machines.
-    this.#hub.replicate(this, { uid: this.uid, batch: this.#batches, entries }).catch(() => {});
+    this.#hub.replicate(this, entries);
   }
 
   /** What an adapter of another machine has appended to its log. @param {import('./log').Foreign} foreign */

@@ -11,6 +11,8 @@ const { fleetOf } = require('../source');
 const TYPE = 'drover:socket.io';
 /** How long other machines have to append what was appended here; milliseconds. */
 const REPLICATION_TIMEOUT = 10_000;
+/** The default of `ipc.maxMessageSize`. */
+const DEFAULT_MESSAGE_SIZE = 1 << 20;
 /** How long other workers have to let go of a session; milliseconds. */
 const RELEASE_TIMEOUT = 1000;
 
@@ -22,6 +24,9 @@ const hubs = new WeakMap();
 class Hub {
   #app;
   #fleet;
+  #hasWarned = false;
+  /** Maximum bytes of a message. @type {number | undefined} */
+  #most;
   /** What other machines have appended is in the log here. @type {Promise<void>} */
   #appending = Promise.resolve();
   /** In a cluster of one, messages to all workers come back. */
@@ -96,10 +101,31 @@ class Hub {
     return [...here.map(({ uid }) => uid), ...responses.flatMap(({ success, data }) => (success ? data : []))];
   }
 
-  /** Sends what an adapter has appended to its log to the machines that have others. @param {any} sender @param {import('./log').Foreign} foreign */
-  async replicate(sender, foreign) {
-    const message = { type: TYPE, data: { namespace: sender.nsp.name, hub: this.#id, foreign } };
-    await this.#fleet?.broadcast(TYPE, encode(message, false), REPLICATION_TIMEOUT);
+  /**
+   * Sends what an adapter has appended to its log to the machines that have others, in batches that fit in a message. A packet
+   * that is too large stays in its machine, which is said once.
+   *
+   * @param {any} sender
+   * @param {any[]} entries
+   */
+  replicate(sender, entries) {
+    if (this.#fleet === null) return;
+    const foreign = { uid: sender.uid, batch: sender.batches + 1, entries };
+    const content = encode({ type: TYPE, data: { namespace: sender.nsp.name, hub: this.#id, foreign } }, false);
+    this.#most ??= this.#app.cluster?.getConfig().ipc?.maxMessageSize ?? DEFAULT_MESSAGE_SIZE;
+    const most = /** @type {number} */ (this.#most);
+    if (Buffer.byteLength(content.body) <= most) {
+      sender.batches += 1;
+      // Machines that are not reached do not have it, as with every message between machines.
+      this.#fleet.broadcast(TYPE, content, REPLICATION_TIMEOUT).catch(() => {});
+    } else if (entries.length > 1) {
+      const half = entries.length >> 1;
+      this.replicate(sender, entries.slice(0, half));
+      this.replicate(sender, entries.slice(half));
+    } else if (!this.#hasWarned) {
+      this.#hasWarned = true;
+      console.warn(`drover: a packet of Socket.IO is larger than ipc.maxMessageSize (${most}): clients of other machines do not get it. No later one is named`);
+    }
   }
 
   /** Answers another adapter. @param {any} sender @param {string} to its uid @param {any} message */
